@@ -5,10 +5,14 @@
 export interface ActionWord {
   /** What a person reads in the prompt, e.g. `open PR`. */
   readonly phrase: string
+  /** What has then happened, e.g. `PR is opened`; a lease that ends with the action says so. */
+  readonly done: string | null
   /** Which of the six questions of the glance line this action answers with yes. */
   readonly glance: 'write' | 'delete' | 'invite' | 'deploy' | 'secrets' | 'network' | null
   /** Leaves data with an external system. */
   readonly sends: string | null
+  /** What reaches an external system when the action itself sends nothing: `code under test`. */
+  readonly reaches: string | null
   /** What is lost, e.g. `replaces commits on the remote`; null when it can be undone. */
   readonly irreversible: string | null
 }
