@@ -1,5 +1,6 @@
-import type { ActionPattern } from './pattern.ts'
-import type { CompiledGrant } from './grant.ts'
+import { type CompiledGrant, compileGrant } from './grant.ts'
+import type { Terms } from './lease.ts'
+import { type ActionPattern, parseActionPattern } from './pattern.ts'
 
 /** Terms with every pattern parsed once, at approval; derived, never stored. */
 export interface CompiledTerms {
@@ -8,4 +9,27 @@ export interface CompiledTerms {
   readonly ask: readonly ActionPattern[]
   readonly until: readonly ActionPattern[]
   readonly ceiling: readonly ActionPattern[] | null
+}
+
+/** Parses every pattern of valid terms. Throws on others: `validateTerms` comes first. */
+export function compileTerms(terms: Terms): CompiledTerms {
+  return {
+    grants: terms.grants.map((grant) => {
+      const compiled = compileGrant(grant)
+      if (!compiled.ok) throw new Error(`invalid terms: ${compiled.error}`)
+      return compiled.value
+    }),
+    deny: compileActions(terms.deny),
+    ask: compileActions(terms.ask),
+    until: compileActions(terms.until),
+    ceiling: terms.ceiling === null ? null : compileActions(terms.ceiling),
+  }
+}
+
+function compileActions(texts: readonly string[]): ActionPattern[] {
+  return texts.map((text) => {
+    const pattern = parseActionPattern(text)
+    if (!pattern.ok) throw new Error(`invalid terms: ${pattern.error}`)
+    return pattern.value
+  })
 }
