@@ -2,6 +2,8 @@ import { type CompiledGrant, compileGrant } from './grant.ts'
 import type { Terms } from './lease.ts'
 import { type ActionPattern, parseActionPattern } from './pattern.ts'
 
+export { validateTerms } from './validate.ts'
+
 /** Terms with every pattern parsed once, at approval; derived, never stored. */
 export interface CompiledTerms {
   readonly grants: readonly CompiledGrant[]

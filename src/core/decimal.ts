@@ -85,3 +85,24 @@ function align(left: Decimal, right: Decimal): [bigint, bigint] {
     right.units * 10n ** BigInt(scale - right.scale),
   ]
 }
+
+/** The exact sum of two decimal strings. Throws on text that `parseDecimal` refuses. */
+export function add(left: string, right: string): string {
+  return formatDecimal(addDecimals(read(left), read(right)))
+}
+
+/** The exact difference of two decimal strings. Throws on text that `parseDecimal` refuses. */
+export function subtract(left: string, right: string): string {
+  return formatDecimal(subtractDecimals(read(left), read(right)))
+}
+
+/** Compares two decimal strings, as for `sort`. Throws on text that `parseDecimal` refuses. */
+export function compare(left: string, right: string): number {
+  return compareDecimals(read(left), read(right))
+}
+
+function read(text: string): Decimal {
+  const parsed = parseDecimal(text)
+  if (!parsed.ok) throw new Error(parsed.error)
+  return parsed.value
+}
