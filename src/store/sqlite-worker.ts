@@ -1,0 +1,130 @@
+import { DatabaseSync } from 'node:sqlite'
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { migrate } from './migrations.ts'
+import { checkMark, openMark } from './sqlite-mark.ts'
+import {
+  CLOSE,
+  type Flat,
+  type FromWorker,
+  type ToWorker,
+  toFailure,
+  type WriterOptions,
+} from './sqlite-protocol.ts'
+import { Writer } from './sqlite-writer.ts'
+import { StoreError } from './store.ts'
+
+/**
+ * The thread that owns the writing connection. Whenever it is idle it takes everything that waits
+ * and stores it in one transaction; the next batch gathers while the disk syncs. No timer, no batch
+ * size to tune.
+ */
+
+/** Pages in the write-ahead log worth a checkpoint when nothing else is to do: 1 MB. */
+const PAGES_WHEN_IDLE = 256
+/** Pages that are too many to wait for a pause: 64 MB of disk, and reads search a longer index. */
+const PAGES_MAX = 16_384
+/** A pause this long means that callers are busy elsewhere. */
+const IDLE_MS = 20
+
+const options = workerData as WriterOptions
+const port = parentPort
+if (port === null) throw new Error('this file is the entry point of a thread')
+
+const send = (message: FromWorker): void => port.postMessage(message)
+
+try {
+  serve(open(options))
+} catch (error) {
+  send({ kind: 'failed', failure: toFailure(error) })
+  port.close()
+}
+
+/** Opens the writing connection; leaves nothing open when it fails. */
+function open({ file, busyTimeoutMs, databaseBytesMax, rollback }: WriterOptions): DatabaseSync {
+  const db = new DatabaseSync(file, { timeout: busyTimeoutMs })
+  try {
+    const mode = db.prepare('PRAGMA journal_mode = WAL').get()?.journal_mode
+    if (mode !== 'wal') {
+      throw new StoreError('io', `the file system of \`${file}\` cannot hold a database with WAL`)
+    }
+    // fullfsync: on macOS a plain fsync leaves the data in the drive's cache.
+    db.exec(`
+      PRAGMA synchronous = FULL;
+      PRAGMA fullfsync = 1;
+      PRAGMA checkpoint_fullfsync = 1;
+      PRAGMA foreign_keys = 1;
+      PRAGMA trusted_schema = 0;
+      PRAGMA wal_autocheckpoint = 0;
+    `)
+    migrate(db)
+    if (databaseBytesMax > 0) {
+      const page = Number(db.prepare('PRAGMA page_size').get()?.page_size)
+      db.exec(`PRAGMA max_page_count = ${Math.max(1, Math.floor(databaseBytesMax / page))}`)
+    }
+    checkMark({ db, file, rollback })
+    return db
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+function serve(db: DatabaseSync): void {
+  const writer = new Writer(db)
+  const mark = openMark({ db, file: options.file })
+  const walSize = db.prepare('PRAGMA wal_checkpoint(NOOP)')
+  // PASSIVE never waits for a reader and never makes one wait.
+  const checkpoint = db.prepare('PRAGMA wal_checkpoint(PASSIVE)')
+  let idle: NodeJS.Timeout | undefined
+
+  const waiting = (): number => {
+    const { log, checkpointed } = walSize.get() as { log: number; checkpointed: number }
+    return log - checkpointed
+  }
+  const tidy = (): void => {
+    try {
+      if (waiting() >= PAGES_WHEN_IDLE) checkpoint.run()
+      mark.write()
+    } catch {
+      // The rows are safe in the log. A disk that fails says so at the next write.
+    }
+  }
+  const tooLong = (): boolean => {
+    try {
+      return waiting() >= PAGES_MAX
+    } catch {
+      return false
+    }
+  }
+
+  port?.on('message', (first: ToWorker) => {
+    clearTimeout(idle)
+    const { writes, close } = take(first)
+    if (writes.length > 0) {
+      const verdicts = writer.write(writes)
+      send({ kind: 'verdicts', verdicts, commits: writer.commits })
+    }
+    if (close) {
+      tidy()
+      mark.close()
+      db.close()
+      send({ kind: 'closed' })
+      port?.close()
+      return
+    }
+    if (tooLong()) tidy()
+    else idle = setTimeout(tidy, IDLE_MS)
+  })
+  send({ kind: 'ready' })
+}
+
+/** Everything that waits now. */
+function take(first: ToWorker): { writes: Flat[]; close: boolean } {
+  const writes: Flat[] = []
+  let next: ToWorker | undefined = first
+  while (next !== undefined && next !== CLOSE) {
+    writes.push(next)
+    next = receiveMessageOnPort(port!)?.message
+  }
+  return { writes, close: next === CLOSE }
+}

@@ -1,0 +1,352 @@
+import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import type { CallId, Instant, OrgId, RunId, TreeId } from '../core/id.ts'
+import { err, ok, type Result } from '../core/result.ts'
+import * as check from './check.ts'
+import type { WriterOptions } from './sqlite-protocol.ts'
+import {
+  CLOSE,
+  type Failure,
+  type Flat,
+  type FromWorker,
+  OP,
+  pushAppend,
+  toError,
+  toFailure,
+  VERDICT,
+  type Verdict,
+} from './sqlite-protocol.ts'
+import { Reader } from './sqlite-reader.ts'
+import * as store from './store.ts'
+
+export interface SqliteOptions {
+  /** Path of the database; made, with its directory, if it does not exist. */
+  readonly file: string
+  /** How long a write waits for another process. */
+  readonly busyTimeoutMs?: number
+  /** Size the database may grow to; absent: what the disk has. */
+  readonly databaseBytesMax?: number
+  /** What to do with a database that holds less than it once did, see `sqlite-mark.ts`. */
+  readonly rollback?: 'refuse' | 'accept'
+}
+
+const BUSY_TIMEOUT_MS = 10_000
+
+/**
+ * Opens a store on one SQLite file. Several processes may open the same file on one machine. Rejects
+ * with a `StoreError` if the file is not ours, newer, damaged or rolled back.
+ *
+ * Writes run in a thread of their own (`sqlite-worker.ts`), so that waiting for the disk never stops
+ * the event loop. Reads run here (`sqlite-reader.ts`). The thread does not keep the process alive
+ * unless a write waits for its answer.
+ */
+export async function openSqlite(options: SqliteOptions): Promise<store.Store> {
+  const file = resolve(options.file)
+  create(file)
+  const writer = new WriterThread({
+    file,
+    busyTimeoutMs: options.busyTimeoutMs ?? BUSY_TIMEOUT_MS,
+    databaseBytesMax: options.databaseBytesMax ?? 0,
+    rollback: options.rollback ?? 'refuse',
+  })
+  await writer.ready
+  try {
+    return new SqliteStore(writer, new Reader(file))
+  } catch (error) {
+    await writer.close(Promise.resolve())
+    throw toError(toFailure(error))
+  }
+}
+
+/** The file is readable for its owner only: it names people and what they did. */
+function create(file: string): void {
+  const directory = dirname(file)
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    closeSync(openSync(file, 'a', 0o600))
+    if (process.platform === 'win32') return
+    // Without this the name of a new file can be lost with the machine's power.
+    const fd = openSync(directory, 'r')
+    fsyncSync(fd)
+    closeSync(fd)
+  } catch (error) {
+    throw new store.StoreError('io', `\`${file}\` cannot be made`, { cause: error })
+  }
+}
+
+interface Waiting {
+  readonly resolve: (verdict: 0 | 1) => void
+  readonly reject: (error: Error) => void
+}
+
+/** This side of the writer thread: what is written in one tick travels as one message. */
+class WriterThread {
+  readonly ready: Promise<void>
+  commits = 0
+  writes = 0
+  readonly #worker: Worker
+  readonly #exited: Promise<void>
+  /** In the order of the writes, which is the order of the verdicts. */
+  #waiting: Waiting[] = []
+  #answered = 0
+  #flat: Flat = []
+  #dead: store.StoreError | null = null
+  #closing: Promise<void> | null = null
+
+  constructor(workerData: WriterOptions) {
+    // tsc rewrites the endings of imports, not of URLs: this one follows from how we run.
+    const name = import.meta.url.endsWith('.ts') ? './sqlite-worker.ts' : './sqlite-worker.js'
+    this.#worker = new Worker(new URL(name, import.meta.url), { workerData, execArgv: [] })
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.ready = promise
+    this.#worker.on('message', (message: FromWorker) => {
+      if (message.kind === 'verdicts') this.#settle(message.verdicts, message.commits)
+      if (message.kind === 'ready') {
+        this.#worker.unref()
+        resolve()
+      }
+      if (message.kind === 'failed') reject(toError(message.failure))
+    })
+    const die = (cause: unknown): void => {
+      this.#die(new store.StoreError('broken', 'the writer of the store died', { cause }))
+      reject(this.#dead)
+    }
+    this.#worker.on('error', die)
+    this.#worker.on('messageerror', die)
+    this.#exited = new Promise((done) => {
+      this.#worker.on('exit', (code) => {
+        die(new Error(`exit code ${code}`))
+        done()
+      })
+    })
+  }
+
+  get pending(): number {
+    return this.#waiting.length - this.#answered
+  }
+
+  /** `push` adds one write to the message. Resolves when it is durable, or was refused. */
+  write(push: (flat: Flat) => void): Promise<0 | 1> {
+    if (this.#closing !== null) return Promise.reject(closed())
+    if (this.#dead !== null) return Promise.reject(this.#dead)
+    if (this.pending >= store.LIMITS.pendingWrites) {
+      return Promise.reject(
+        new store.StoreError('overloaded', `${this.pending} writes wait for the disk: try later`),
+      )
+    }
+    if (this.pending === 0) this.#worker.ref()
+    // After all promises of this tick: whoever goes on because of one answer writes together.
+    if (this.#flat.length === 0) process.nextTick(() => this.#post())
+    push(this.#flat)
+    this.writes++
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject })
+    })
+  }
+
+  /** Stores what was written before; ends the thread when `readers` are done with the file. */
+  close(readers: Promise<void>): Promise<void> {
+    this.#closing ??= this.#close(readers)
+    return this.#closing
+  }
+
+  async #close(readers: Promise<void>): Promise<void> {
+    this.#worker.ref()
+    this.#post()
+    await readers
+    this.#worker.postMessage(CLOSE)
+    await this.#exited
+  }
+
+  #post(): void {
+    if (this.#flat.length === 0 || this.#dead !== null) return
+    const flat = this.#flat
+    this.#flat = []
+    this.#worker.postMessage(flat)
+  }
+
+  #settle(verdicts: readonly Verdict[], commits: number): void {
+    this.commits = commits
+    for (const verdict of verdicts) {
+      const waiting = this.#waiting[this.#answered++] as Waiting
+      if (typeof verdict === 'number') waiting.resolve(verdict)
+      else waiting.reject(toError(verdict as Failure))
+    }
+    // What was answered leaves in one piece: shifting one by one would be quadratic.
+    this.#waiting = this.#waiting.slice(this.#answered)
+    this.#answered = 0
+    if (this.#waiting.length === 0 && this.#closing === null) this.#worker.unref()
+  }
+
+  #die(error: store.StoreError): void {
+    if (this.#dead !== null) return
+    this.#dead = error
+    for (const { reject } of this.#waiting.splice(0)) reject(error)
+  }
+}
+
+function closed(): store.StoreError {
+  return new store.StoreError('closed', 'the store is closed')
+}
+
+class SqliteStore implements store.Store {
+  readonly #writer: WriterThread
+  readonly #reader: Reader
+  /** Reads that take more than one turn of the loop. */
+  readonly #reading = new Set<Promise<unknown>>()
+  #closed = false
+  #readerClosed: Promise<void> | null = null
+
+  constructor(writer: WriterThread, reader: Reader) {
+    this.#writer = writer
+    this.#reader = reader
+  }
+
+  async append(batch: store.Batch): Promise<Result<void, 'conflict'>> {
+    check.checkBatch(batch)
+    return answer(await this.#writer.write((flat) => pushAppend(flat, batch)), 'conflict')
+  }
+
+  async load(tree: store.TreeKey, afterSeq: number): Promise<store.Row[]> {
+    return this.#slow(this.#read().load(tree, afterSeq))
+  }
+
+  async head(tree: store.TreeKey): Promise<store.Head | null> {
+    return this.#read().head(tree)
+  }
+
+  async heads(org: OrgId, trees: readonly TreeId[]): Promise<Map<TreeId, store.Head>> {
+    return this.#slow(this.#read().heads(org, trees))
+  }
+
+  async listTrees(query: store.TreeQuery): Promise<store.Page<store.TreeInfo, store.TreeCursor>> {
+    return this.#read().listTrees(query)
+  }
+
+  async treeOfRun(org: OrgId, run: RunId): Promise<TreeId | null> {
+    return this.#read().treeOfRun(org, run)
+  }
+
+  async orgs(): Promise<OrgId[]> {
+    return this.#read().orgs()
+  }
+
+  async saveSnapshot({ org, tree }: store.TreeKey, snapshot: store.Snapshot): Promise<void> {
+    check.checkSnapshot({ org, tree }, snapshot)
+    const { seq, hash, rules, body } = snapshot
+    await this.#write([OP.saveSnapshot, org, tree, seq, hash, rules, body])
+  }
+
+  async loadSnapshot(tree: store.TreeKey, rules: number): Promise<store.Snapshot | null> {
+    return this.#read().loadSnapshot(tree, rules)
+  }
+
+  async putResult(key: store.CallKey, result: store.StoredResult): Promise<Result<void, 'full'>> {
+    check.checkResult(key, result)
+    if (result.bytes.byteLength > store.LIMITS.resultBytes) return err('full')
+    // A copy: what is sent is copied with the whole buffer that it is a part of.
+    const bytes = new Uint8Array(result.bytes)
+    const { org, tree, call } = key
+    return answer(
+      await this.#write([OP.putResult, org, tree, call, result.expiresAt, bytes]),
+      'full',
+    )
+  }
+
+  async getResult(call: store.TreeKey & { call: CallId }): Promise<store.StoredResult | null> {
+    return this.#read().getResult(call)
+  }
+
+  async dropResults({ org, tree }: store.TreeKey): Promise<void> {
+    check.checkTree({ org, tree })
+    await this.#write([OP.dropResults, org, tree])
+  }
+
+  async putReceipt(
+    { org, tree }: store.TreeKey,
+    receipt: store.StoredReceipt,
+  ): Promise<Result<void, 'exists'>> {
+    check.checkReceipt({ org, tree }, receipt)
+    const { number, at, body } = receipt
+    return answer(await this.#write([OP.putReceipt, org, tree, number, at, body]), 'exists')
+  }
+
+  async getReceipt(tree: store.TreeKey, number: number): Promise<store.StoredReceipt | null> {
+    return this.#read().getReceipt(tree, number)
+  }
+
+  async listReceipts(
+    query: store.ReceiptQuery,
+  ): Promise<store.Page<store.ReceiptInfo, store.ReceiptCursor>> {
+    return this.#read().listReceipts(query)
+  }
+
+  async getSetting(org: OrgId, key: string): Promise<string | null> {
+    return this.#read().getSetting(org, key)
+  }
+
+  async setSetting(change: store.SettingChange): Promise<Result<void, 'conflict'>> {
+    check.checkSetting(change)
+    const { org, key, expected, value } = change
+    return answer(await this.#write([OP.setSetting, org, key, expected, value]), 'conflict')
+  }
+
+  async beat(executor: string, at: Instant): Promise<void> {
+    check.checkName(executor, 'executor')
+    check.checkCount(at, 'at')
+    await this.#write([OP.beat, executor, at])
+  }
+
+  async lastBeat(executor: string): Promise<Instant | null> {
+    return this.#read().lastBeat(executor)
+  }
+
+  async sweep(now: Instant): Promise<void> {
+    check.checkCount(now, 'now')
+    await this.#write([OP.sweep, now])
+  }
+
+  async epoch(): Promise<number> {
+    return this.#read().epoch()
+  }
+
+  counters(): store.Counters {
+    const { commits, writes, pending } = this.#writer
+    return { commits, writes, pending }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    // First: the last connection to close removes the write-ahead log, and must be able to write.
+    this.#readerClosed ??= this.#closeReader()
+    await Promise.all([this.#readerClosed, this.#writer.close(this.#readerClosed)])
+  }
+
+  async #closeReader(): Promise<void> {
+    await Promise.allSettled(this.#reading)
+    this.#reader.close()
+  }
+
+  #slow<T>(read: Promise<T>): Promise<T> {
+    this.#reading.add(read)
+    const done = () => this.#reading.delete(read)
+    read.then(done, done)
+    return read
+  }
+
+  #read(): Reader {
+    if (this.#closed) throw closed()
+    return this.#reader
+  }
+
+  #write(flat: Flat): Promise<0 | 1> {
+    return this.#writer.write((all) => {
+      for (const value of flat) all.push(value)
+    })
+  }
+}
+
+function answer<E>(verdict: 0 | 1, refused: E): Result<void, E> {
+  return verdict === VERDICT.done ? ok(undefined) : err(refused)
+}
