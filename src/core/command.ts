@@ -130,8 +130,9 @@ export type Command =
       readonly do: 'amend'
       readonly escalation: EscalationId
       readonly by: Actor
-      /** The offer as shown; must equal what the engine offered. */
-      readonly offerHash: string
+      /** What the approver saw and grants: the engine's offer, or less. */
+      readonly offer: readonly Grant[]
+      readonly more: { readonly calls: number; readonly seconds: number }
       readonly proof: Json
     }
   | {

@@ -1,10 +1,8 @@
 import type { ApprovalRule, Envelope, Outcome } from './command.ts'
+import type { CompiledTerms } from './compile.ts'
 import type { Dossier, EndReason } from './entry.ts'
 import type { Facts } from './facts.ts'
-import type { CompiledTerms } from './compile.ts'
-import type {
-  AskId, CallId, EscalationId, Instant, LeaseId, OrgId, RunId, TreeId,
-} from './id.ts'
+import type { AskId, CallId, EscalationId, Instant, LeaseId, OrgId, RunId, TreeId } from './id.ts'
 import type { Grant, Terms } from './lease.ts'
 import type { Reason } from './reason.ts'
 
@@ -25,6 +23,8 @@ export interface Tree {
   readonly runs: Map<RunId, Run>
   readonly calls: Map<CallId, Call>
   readonly asks: Map<AskId, Ask>
+  /** The latest ask for a binding. */
+  readonly askByBinding: Map<string, AskId>
   readonly escalations: Map<EscalationId, Escalation>
   /** Denials that are recorded, by what makes them equal. */
   readonly denials: Map<string, Denial>
@@ -42,6 +42,10 @@ export interface Run {
   /** Call key → the call that used it first. */
   readonly keys: Map<string, CallId>
   readonly inFlight: Set<CallId>
+  /** `input_required` or a task: answered for now, goes on in a later request. */
+  readonly deferred: Set<CallId>
+  /** The call in flight that will end this run's lease if it succeeds. */
+  untilCall: CallId | null
   asksOpened: number
   denialsDistinct: number
   escalationsOpened: number
@@ -134,4 +138,5 @@ export interface Denial {
   readonly facts: Facts
   times: number
   lastAt: Instant
+  readonly firstAt: Instant
 }

@@ -1,0 +1,61 @@
+import { compileTerms } from './compile.ts'
+import type { Json } from './id.ts'
+import type { Lease, Run, Tree } from './tree.ts'
+
+/**
+ * A tree as JSON and back. A snapshot saves folding a long history; it is a cache that is discarded on
+ * any mismatch and never feeds `verify`.
+ */
+export function toSnapshot(tree: Tree): Json {
+  const runs = [...tree.runs.values()].map((run) => ({
+    ...run,
+    keys: [...run.keys],
+    inFlight: [...run.inFlight],
+    deferred: [...run.deferred],
+    lease: run.lease === null ? null : { ...run.lease, compiled: undefined },
+  }))
+  const flat = {
+    ...tree,
+    runs,
+    calls: [...tree.calls.values()],
+    asks: [...tree.asks.values()],
+    askByBinding: [...tree.askByBinding],
+    escalations: [...tree.escalations.values()],
+    denials: [...tree.denials.values()],
+  }
+  return JSON.parse(JSON.stringify(flat)) as Json
+}
+
+type Flat<T, K extends keyof T> = Omit<T, K> & { readonly [P in K]: readonly never[] }
+type FlatRun = Flat<Run, 'keys' | 'inFlight' | 'deferred'>
+type FlatTree = Flat<Tree, 'calls' | 'asks' | 'askByBinding' | 'escalations' | 'denials' | 'runs'>
+
+/** `json` comes from `toSnapshot` of the same rules version. */
+export function fromSnapshot(json: Json): Tree {
+  const flat = json as unknown as FlatTree
+  const runs = flat.runs as readonly FlatRun[]
+  return {
+    ...flat,
+    runs: new Map(runs.map((run) => [run.id, reviveRun(run)])),
+    calls: byId(flat.calls),
+    asks: byId(flat.asks),
+    askByBinding: new Map(flat.askByBinding),
+    escalations: byId(flat.escalations),
+    denials: new Map((flat.denials as { key: string }[]).map((each) => [each.key, each as never])),
+  }
+}
+
+function reviveRun(run: FlatRun): Run {
+  const lease = run.lease as Omit<Lease, 'compiled'> | null
+  return {
+    ...run,
+    keys: new Map(run.keys),
+    inFlight: new Set(run.inFlight),
+    deferred: new Set(run.deferred),
+    lease: lease === null ? null : { ...lease, compiled: compileTerms(lease.terms) },
+  }
+}
+
+function byId<T extends { id: string }>(values: readonly T[]): Map<T['id'], T> {
+  return new Map(values.map((value) => [value.id, value]))
+}
