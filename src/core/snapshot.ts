@@ -1,6 +1,6 @@
 import { compileTerms } from './compile.ts'
 import type { Json } from './id.ts'
-import type { Lease, Run, Tree } from './tree.ts'
+import type { Denial, Lease, Run, Tree } from './tree.ts'
 
 /**
  * A tree as JSON and back. A snapshot saves folding a long history; it is a cache that is discarded on
@@ -41,7 +41,7 @@ export function fromSnapshot(json: Json): Tree {
     asks: byId(flat.asks),
     askByBinding: new Map(flat.askByBinding),
     escalations: byId(flat.escalations),
-    denials: new Map((flat.denials as { key: string }[]).map((each) => [each.key, each as never])),
+    denials: new Map((flat.denials as readonly Denial[]).map((each) => [each.key, each])),
   }
 }
 
