@@ -69,7 +69,10 @@ function git(dir: string, ...args: string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     execFile('git', argv, options, (error, stdout, stderr) => {
       if (error === null) resolve(stdout)
-      else reject(new ForgeError(`git ${args[0]} failed: ${(stderr || error.message).trim()}`))
+      else
+        reject(
+          new ForgeError(`git ${args[0]} failed: ${(stderr || stdout || error.message).trim()}`),
+        )
     })
   })
 }
@@ -110,7 +113,8 @@ export async function changedFiles(
     .split('\0')
     .filter((record) => record !== '')
     .map((record) => {
-      const [additions = '', deletions = '', path = ''] = record.split('\t')
+      // A path may hold tabs itself: only the first two separate.
+      const [, additions, deletions, path = ''] = /^(\S+)\t(\S+)\t(.+)$/s.exec(record) ?? []
       // A binary file has "-" instead of counts.
       return { path, additions: Number(additions) || 0, deletions: Number(deletions) || 0 }
     })

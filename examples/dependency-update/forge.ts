@@ -160,8 +160,6 @@ function optionsFromArgs(): ForgeServerOptions {
 
 if (import.meta.main) {
   const forge = await startForge(optionsFromArgs())
-  // The token is in memory; the tests that the forge runs must not find it in the environment.
-  delete process.env.FORGE_TOKEN
   console.log(JSON.stringify({ url: forge.url }))
   const stop = async () => {
     await forge.close()
