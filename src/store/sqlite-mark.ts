@@ -49,7 +49,7 @@ export function openMark(options: { readonly db: DatabaseSync; readonly file: st
   const count = options.db.prepare('SELECT max(id) AS n FROM entries')
   const { id } = measure(options.db)
   let written = read(fileOf(options.file))
-  let writtenAtMs = 0
+  let writtenAtMs = Number.NEGATIVE_INFINITY
 
   const update = (): void => {
     const entries = Number(count.get()?.n ?? 0)
@@ -58,12 +58,13 @@ export function openMark(options: { readonly db: DatabaseSync; readonly file: st
     write(fileOf(options.file), written)
   }
   return {
-    /** Cheap when called often. */
-    write(): void {
-      const nowMs = performance.now()
-      if (nowMs - writtenAtMs < MARK_EVERY_MS) return
-      writtenAtMs = nowMs
+    /** Cheap when called often. Returns 0, or in how many milliseconds it wants to be called again. */
+    write(): number {
+      const waitMs = writtenAtMs + MARK_EVERY_MS - performance.now()
+      if (waitMs > 0) return waitMs
+      writtenAtMs = performance.now()
       update()
+      return 0
     },
     close: update,
   }

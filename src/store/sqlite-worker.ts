@@ -82,9 +82,11 @@ function serve(db: DatabaseSync): void {
     return log - checkpointed
   }
   const tidy = (): void => {
+    clearTimeout(idle)
     try {
       if (waiting() >= PAGES_WHEN_IDLE) checkpoint.run()
-      mark.write()
+      const waitMs = mark.write()
+      if (waitMs > 0) idle = setTimeout(tidy, waitMs)
     } catch {
       // The rows are safe in the log. A disk that fails says so at the next write.
     }
@@ -105,7 +107,6 @@ function serve(db: DatabaseSync): void {
       send({ kind: 'verdicts', verdicts, commits: writer.commits })
     }
     if (close) {
-      tidy()
       mark.close()
       db.close()
       send({ kind: 'closed' })

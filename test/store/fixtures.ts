@@ -57,3 +57,6 @@ export async function seqs(store: Store, name: string, org: OrgId = ORG): Promis
 }
 
 export const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1)
+
+export const CONFLICT = { ok: false, error: 'conflict' }
+export const OK = { ok: true, value: undefined }
