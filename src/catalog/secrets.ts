@@ -1,0 +1,46 @@
+/**
+ * Files that hold credentials by convention. A read of one is `secret.read` wherever it lies, so that
+ * a lease to read a repository is not a lease to read its `.env`.
+ */
+const NAMES = new Set([
+  '.git-credentials',
+  '.htpasswd',
+  '.my.cnf',
+  '.netrc',
+  '.npmrc',
+  '.pgpass',
+  '.pypirc',
+  '.vault-token',
+  '_netrc',
+  'credentials.json',
+  'secrets.json',
+  'secrets.yaml',
+  'secrets.yml',
+])
+const ENDINGS = ['.jks', '.kdbx', '.key', '.keystore', '.p12', '.pem', '.pfx', '.ppk', '.tfstate']
+const FOLDERS = ['.ssh', '.gnupg', '.aws', '.azure', '.gcloud', '.kube', '.docker']
+/** Templates: names without values. */
+const TEMPLATES = new Set(['.env.dist', '.env.example', '.env.sample', '.env.template'])
+const SSH_KEY = /^id_(?:rsa|dsa|ecdsa|ed25519)/
+const SERVICE_ACCOUNT = /^service[-_]?account.*\.json$/
+
+/** Whether a relative path is a secret by its name. Case does not matter: file systems differ. */
+export function isSecretPath(path: string): boolean {
+  const segments = path.toLowerCase().split('/')
+  const name = segments.at(-1) ?? ''
+  if (name.startsWith('.env')) return !TEMPLATES.has(name)
+  if (NAMES.has(name) || SERVICE_ACCOUNT.test(name)) return true
+  if (SSH_KEY.test(name)) return !name.endsWith('.pub')
+  if (ENDINGS.some((ending) => name.endsWith(ending))) return true
+  return segments.slice(0, -1).some((segment) => FOLDERS.includes(segment))
+}
+
+/** Whether a relative path lies in a git directory, where a write can run code or move any ref. */
+export function isGitInternal(path: string): boolean {
+  return path.toLowerCase().split('/').includes('.git')
+}
+
+/** Git runs these files as hooks when a repository is set up with husky: a write is code. */
+export function isHookPath(path: string): boolean {
+  return path.toLowerCase().split('/').includes('.husky')
+}
