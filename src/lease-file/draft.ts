@@ -4,6 +4,8 @@ import type { Located, Spot } from './source.ts'
 /** A lease as written: every part with its place, aliases not yet replaced, nothing added. */
 export interface LeaseDraft {
   readonly spot: Spot
+  /** Names of the fields that were written, right or wrong: these are not missing. */
+  readonly written: ReadonlySet<string>
   readonly agent: Located<string> | null
   readonly user: Located<string> | null
   readonly purpose: Located<string> | null
@@ -34,6 +36,7 @@ export interface GrantDraft {
 /** The essay's identity envelope as written. */
 export interface EnvelopeDraft {
   readonly spot: Spot
+  readonly written: ReadonlySet<string>
   readonly agent: Located<string> | null
   readonly requestedBy: Located<string> | null
   readonly approvedBy: readonly Located<string>[]

@@ -42,6 +42,7 @@ export function readEnvelope(source: Source, map: YAMLMap): EnvelopeDraft {
   }
   return {
     spot: fields.spot,
+    written: new Set(fields.all.keys()),
     agent: readName(source, fields, { name: 'agent', example: 'agent: repo-maintenance-agent' }),
     requestedBy: readName(source, fields, {
       name: 'requested_by',

@@ -68,6 +68,8 @@ function fieldOf(source: Source, pair: Pair, around: Spot, see: string): Field |
     source.error(key, { code: 'wrong_type', message, hint: 'put it in quotes', see })
     return null
   }
+  const said = { spot: key, what: 'the name of this field', see }
+  if (!checkText(source, pair.key.value, said)) return null
   return { name: pair.key.value, key, value: pair.value, spot: valueSpot(pair.value, key) }
 }
 

@@ -1,5 +1,7 @@
 import type { Terms } from '../core/lease.ts'
 import type { ActionWord, Vocabulary } from '../core/vocabulary.ts'
+import { knownActions } from './actions.ts'
+import { isPermitted } from './check.ts'
 import type { Permission } from './permissions.ts'
 import { counted, resourceWord } from './words.ts'
 
@@ -42,10 +44,23 @@ export function glanceOf(permissions: readonly Permission[], seen: Seen): Glance
   return QUESTIONS.map(([question, topic]) => {
     const about = permissions.filter((permission) => concerns(permission, topic, seen))
     const free = about.filter((permission) => !permission.asks)
-    const unclear = permissions.some((permission) => permission.word === null)
     if (free.length > 0) return { question, answer: howMuch(free, topic, seen) }
-    if (unclear) return { question, answer: 'unclear' }
-    return { question, answer: about.length > 0 ? 'asks' : 'no' }
+    if (permissions.some((each) => isUnclear(each, seen))) return { question, answer: 'unclear' }
+    return { question, answer: about.length > 0 || canAsk(topic, seen) ? 'asks' : 'no' }
+  })
+}
+
+/** Nobody knows what an unknown action does. What a pattern matches today is listed by name. */
+function isUnclear(permission: Permission, { vocabulary }: Seen): boolean {
+  return permission.word === null && knownActions(vocabulary, permission.name).length === 0
+}
+
+/** With `on_exceed: ask` a call outside the lease can still be allowed, by a fresh yes. */
+function canAsk(topic: NonNullable<ActionWord['glance']>, { terms, vocabulary }: Seen): boolean {
+  if (terms.onExceed !== 'ask') return false
+  return [...vocabulary.actions].some(([action, word]) => {
+    const about = word.glance === topic || (topic === 'network' && word.sends !== null)
+    return about && isPermitted(terms, action)
   })
 }
 

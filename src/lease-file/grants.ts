@@ -71,15 +71,19 @@ function readScope(
 
 /** Reads a list of action patterns. */
 export function readActions(source: Source, at: Field): Located<string>[] {
-  const example = `${at.name}: [repo.read]`
+  const forbids = at.name === 'deny' || at.name === 'blocked_tools'
+  const example = `${at.name}: [${forbids ? 'secret.read' : 'repo.read'}]`
   const texts = readTexts(source, at, { example, see: 'patterns' }) ?? []
-  return texts.filter((text) => {
-    const parsed = parseActionPattern(text.value)
-    if (!parsed.ok) {
-      source.error(text.spot, { code: 'bad_pattern', ...advice(parsed.error), see: 'patterns' })
-    }
-    return parsed.ok
-  })
+  return texts.filter((text) => checkPattern(source, text))
+}
+
+/** Whether a text is an action pattern; if not, that is noted. */
+export function checkPattern(source: Source, text: Located<string>): boolean {
+  const parsed = parseActionPattern(text.value)
+  if (!parsed.ok) {
+    source.error(text.spot, { code: 'bad_pattern', ...advice(parsed.error), see: 'patterns' })
+  }
+  return parsed.ok
 }
 
 function readResources(
@@ -188,20 +192,16 @@ function complain(
   const { spot, last, unknown } = locate(field, steps)
   const meant = unknown === null ? null : didYouMean(unknown, MEMBERS)
   const money = last === 'max' || last === 'min'
+  const said = advice(error.message)
   source.error(spot, {
     code: unknown === null ? (money ? 'bad_decimal' : 'bad_constraint') : 'unknown_constraint',
-    message: `\`${field.name}\`: ${error.message}`,
-    hint:
-      meant !== null
-        ? `did you mean ${meant}?`
-        : unknown !== null
-          ? `known are ${MEMBERS.join(', ')}`
-          : money
-            ? 'write money as a decimal text in quotes: "100.00"'
-            : '',
+    message: `\`${field.name}\`: ${said.message}`,
+    hint: meant !== null ? `did you mean ${meant}?` : money ? MONEY_HINT : said.hint,
     see: 'constraints',
   })
 }
+
+const MONEY_HINT = 'write money as a decimal text in quotes: "100.00"'
 
 /** The place in the file that a path into the constraint means, as deep as it can be followed. */
 function locate(

@@ -14,7 +14,7 @@ import {
   readTruth,
   readWord,
 } from './fields.ts'
-import { readActions, readGrants } from './grants.ts'
+import { checkPattern, readActions, readGrants } from './grants.ts'
 import { type LeaseLimits, PURPOSE_CHARACTERS_MAX } from './limits.ts'
 import type { Located, Source } from './source.ts'
 
@@ -56,6 +56,7 @@ export function readLease(
   const words = ['deny', 'ask', 'suspend'] as const
   return {
     spot: fields.spot,
+    written: new Set(fields.all.keys()),
     agent: readName(source, fields, { name: 'agent', example: 'agent: repo-maintenance-agent' }),
     subject: readName(source, fields, { name: 'subject', example: 'subject: my-run' }),
     user: readName(source, fields, { name: 'user', example: 'user: maintainer@example.com' }),
@@ -157,6 +158,7 @@ function readLimits(source: Source, fields: Fields, limits: LeaseLimits): LeaseD
       see: 'budget',
     })
     const action = { value: each.name, spot: each.key }
+    if (!checkPattern(source, action)) return []
     return count === null ? [] : [{ action, count: count.value }]
   })
 }

@@ -1,3 +1,5 @@
+import { DEPTH_MAX } from '../core/limits.ts'
+
 /** What a lease file may ask for at most. The organisation's configuration can lower each of them. */
 export interface LeaseLimits {
   readonly maxExpiresInSeconds: number
@@ -10,8 +12,7 @@ export interface LeaseLimits {
 export const DEFAULT_LEASE_LIMITS: LeaseLimits = {
   maxExpiresInSeconds: 8 * 3600,
   maxToolCalls: 10_000,
-  /** A decision compares each level of the chain, so depth is cost on every call. */
-  maxDepth: 4,
+  maxDepth: DEPTH_MAX,
   maxChildren: 64,
 }
 

@@ -72,9 +72,6 @@ function readParts(
     const kind = isMap(root) ? kindOf(root) : 'other'
     if (kind === 'envelope' && parts.envelope === null) {
       parts.envelope = readEnvelope(source, root as YAMLMap)
-      if (parts.envelope.allowed.length === 0 && !hasKey(root as YAMLMap, 'allowed_tools')) {
-        refuse(source, root, '`allowed_tools` is missing', 'write allowed_tools: [repo.read]')
-      }
     } else if (kind === 'lease' && parts.lease === null) {
       parts.lease = readRoot(source, root as YAMLMap, options)
     } else if (kind === 'other') {
@@ -97,15 +94,16 @@ function hasKey(map: YAMLMap, name: string): boolean {
 }
 
 function readRoot(source: Source, root: YAMLMap, options: ParseOptions): LeaseDraft | null {
-  let lease: unknown = null
+  const lease = root.items.find((pair) => isScalar(pair.key) && pair.key.value === 'lease')
+  if (!isMap(lease?.value)) {
+    const hint = 'write its fields under it, each indented by two spaces'
+    refuse(source, lease?.key, '`lease:` has no fields', hint)
+    return null
+  }
   for (const pair of root.items) {
     const name = isScalar(pair.key) ? String(pair.key.value) : ''
-    if (name === 'lease') {
-      lease = pair.value
-      if (isMap(lease)) continue
-      const hint = 'write its fields under it, each indented by two spaces'
-      refuse(source, pair.key, '`lease:` has no fields', hint)
-    } else if (ENVELOPE_ONLY.includes(name)) {
+    if (pair === lease) continue
+    if (ENVELOPE_ONLY.includes(name)) {
       const hint = 'write the envelope above it, with a line `---` between them'
       refuse(source, pair.key, `\`${name}\` belongs to an envelope, not beside \`lease:\``, hint)
     } else if ((LEASE_FIELDS as readonly string[]).includes(name)) {
@@ -122,7 +120,7 @@ function readRoot(source: Source, root: YAMLMap, options: ParseOptions): LeaseDr
       })
     }
   }
-  return isMap(lease) ? readLease(source, lease, options) : null
+  return readLease(source, lease.value, options)
 }
 
 const START = { offset: 0, length: 1 }

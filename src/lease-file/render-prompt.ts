@@ -88,7 +88,8 @@ function finerLines(
   if (line.name === null) {
     const spans = [...markSpans(first), ...more.flatMap((clause) => joined(clause))]
     const start = first.mark === null ? inner : at.indent
-    return block(spans, { first: start, rest: inner }, page)
+    // Hanging, so that two lines are never read as one.
+    return block(spans, { first: start, rest: inner + STEP }, page)
   }
   const style = first.mark === null ? null : MARK_STYLES[first.mark]
   const name: Span[] = [{ text: `${first.mark ?? ' '} ${line.name}`, style }]

@@ -62,6 +62,11 @@ function resolveNames(
   sameIn(source, 'purpose', lease?.purpose, envelope?.purpose)
   sameIn(source, 'agent', lease?.agent, envelope?.agent)
   if (envelope !== null) {
+    need(source, envelope, {
+      name: 'allowed_tools',
+      is: envelope.allowed[0] ?? null,
+      hint: 'allowed_tools: [repo.read]',
+    })
     need(source, envelope, { name: 'agent', is: agent, hint: 'agent: repo-maintenance-agent' })
     need(source, envelope, {
       name: 'requested_by',
@@ -84,8 +89,7 @@ function need(
   at: LeaseDraft | EnvelopeDraft,
   field: { readonly name: string; readonly is: unknown; readonly hint: string },
 ): void {
-  const reported = source.problems.some((problem) => problem.message.includes(`\`${field.name}\``))
-  if (field.is !== null || reported) return
+  if (field.is !== null || at.written.has(field.name)) return
   source.error(
     { offset: at.spot.offset, length: 1 },
     {
@@ -153,12 +157,12 @@ function resolveGrants(source: Source, lease: LeaseDraft, vocabulary: Vocabulary
     resolveGrant(grant, grant === sugar ? asked : [], vocabulary),
   )
   const empty = lease.grants.find((_grant, index) => grants[index]!.actions.length === 0)
-  if (empty !== undefined && !source.failed()) {
+  if (empty?.sugar && !lease.written.has('actions')) {
     const message = '`resources` without `actions` permits nothing'
     const hint = 'write actions: [repo.read]'
     source.error(empty.spot, { code: 'missing_field', message, hint, see: 'grants' })
   }
-  if (lease.grants.length === 0) {
+  if (lease.grants.length === 0 && !lease.written.has('grants')) {
     need(source, lease, { name: 'actions', is: null, hint: 'actions: [repo.read]' })
   }
   return grants

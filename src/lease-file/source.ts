@@ -104,10 +104,10 @@ export function readDocuments(
     return { source, documents: [] }
   }
   const documents = parse(source)
-  for (const document of documents) {
-    for (const error of document.errors) source.error(yamlSpot(error), yamlComplaint(error, text))
-    for (const warning of document.warnings) {
-      source.error(yamlSpot(warning), yamlComplaint(warning, text))
+  for (const { errors, warnings } of documents) {
+    for (const error of telling([...errors, ...warnings])) {
+      const complaint = yamlComplaint(error, text)
+      source.error(yamlSpot(error, text), complaint)
     }
   }
   if (!source.failed()) for (const document of documents) refuseIndirection(source, document)
@@ -169,7 +169,8 @@ function refuseIndirection(source: Source, document: Document.Parsed): void {
     if (!isNode(item)) return
     if (isAlias(item)) refuse(source, item, `the alias \`*${item.source}\``)
     else if (item.anchor) refuse(source, item, `the anchor \`&${item.anchor}\``)
-    if (item.tag !== undefined) refuse(source, item, `the tag \`${item.tag}\``)
+    if (item.tag !== undefined)
+      refuse(source, item, `the tag \`${item.tag.replace('tag:yaml.org,2002:', '!!')}\``)
   })
 }
 
@@ -182,15 +183,30 @@ function refuse(source: Source, node: Node, what: string): void {
   })
 }
 
-function yamlSpot(error: YAMLError): Spot {
-  return { offset: error.pos[0], length: Math.max(1, error.pos[1] - error.pos[0]) }
+/** One slip makes a parser complain several times: the first time tells most, but for tabs. */
+function telling(errors: readonly YAMLError[]): readonly YAMLError[] {
+  const twice = errors.filter((error) => error.code === 'DUPLICATE_KEY')
+  if (twice.length > 0) return twice
+  const tab = errors.find((error) => error.code === 'TAB_AS_INDENT')
+  return (tab === undefined ? errors : [tab]).slice(0, 1)
+}
+
+function yamlSpot(error: YAMLError, text: string): Spot {
+  const [offset, end] = error.pos
+  if (error.code === 'DUPLICATE_KEY') return { offset, length: keyAt(text, offset).length }
+  return { offset, length: Math.max(1, end - offset) }
+}
+
+function keyAt(text: string, offset: number): string {
+  return (
+    /^(?:"[^"\n]*"|'[^'\n]*'|[^\s:,{}[\]]+)/.exec(text.slice(offset))?.[0] ?? text.charAt(offset)
+  )
 }
 
 function yamlComplaint(error: YAMLError, text: string): Complaint {
   const see = 'files'
   if (error.code === 'DUPLICATE_KEY') {
-    const rest = text.slice(error.pos[0])
-    const key = /^[^\s:,{}[\]]+/.exec(rest)?.[0] ?? rest.slice(0, 1)
+    const key = keyAt(text, error.pos[0])
     const message = `\`${key}\` is written twice`
     return { code: 'duplicate_key', message, hint: 'keep one of them', see }
   }
