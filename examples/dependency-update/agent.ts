@@ -15,7 +15,8 @@ import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 
 const REPO = 'clord'
 const BRANCH = 'agent/dependency-update'
-const LINE_CHARACTERS_MAX = 160
+const SUCCESS_CHARACTERS_MAX = 72
+const FAILURE_CHARACTERS_MAX = 400
 
 export interface AgentStep {
   /** Name of the step in the script. */
@@ -245,17 +246,21 @@ async function answerOf(client: Client, call: ScriptCall): Promise<Omit<AgentSte
 }
 
 /**
- * An answer as one line of the terminal: its first line, or all of it if it is JSON. No control
- * characters, no endless line.
+ * An answer as one line of the terminal: all of it if it is JSON, the first added line if it is a diff,
+ * otherwise its first line. No control characters. A success is cut short, a failure explains itself.
  */
-function oneLine(text: string): string {
-  let line = text.split('\n').find((each) => each.trim() !== '') ?? '(nothing)'
+function oneLine(answer: { text: string; isError: boolean }): string {
+  const { text, isError } = answer
+  const lines = text.split('\n').filter((each) => each.trim() !== '')
+  let line = lines.find((each) => /^\+(?!\+\+ )/.test(each)) ?? lines[0] ?? '(nothing)'
   try {
     line = JSON.stringify(JSON.parse(text))
   } catch {
-    // Prose: the first line says it.
+    // Prose or a diff.
   }
-  return line.replace(/\p{C}/gu, ' ').trim().slice(0, LINE_CHARACTERS_MAX)
+  const charactersMax = isError ? FAILURE_CHARACTERS_MAX : SUCCESS_CHARACTERS_MAX
+  const shown = line.replace(/\p{C}/gu, ' ').trim()
+  return shown.length > charactersMax ? `${shown.slice(0, charactersMax - 3)}...` : shown
 }
 
 async function main(): Promise<void> {
@@ -280,7 +285,7 @@ async function main(): Promise<void> {
     steps.push({ step, ...answer })
     // After each step: what has happened stays on record when the next one brings the agent down.
     if (DEMO_REPORT) writeFileSync(DEMO_REPORT, `${JSON.stringify(report, null, 2)}\n`)
-    console.log(`agent: ${says} [${answer.tool}]: ${oneLine(answer.text)}`)
+    console.log(`agent: ${says} [${answer.tool}]: ${oneLine(answer)}`)
     if (needed && answer.isError) throw new Error(`cannot go on after ${step}`)
     return answer.text
   }

@@ -139,6 +139,20 @@ describe('the scripted agent, with nobody at the door', () => {
     expect(report.steps.at(-1)).toMatchObject({ step: 'read_changelog', isError: true })
   })
 
+  test('completes its script when the door closes for good on the pull request', async () => {
+    await router.close()
+    const options = { deafAfter: 'forge.create_pull_request' }
+    router = await startRouter(demo.worktree, forgeTransport(forge.url, TOKEN), options)
+    const { code, report } = await runAgent()
+    expect(code).toBe(0)
+    expect(report.steps.slice(-3).map(({ step, isError }) => [step, isError])).toEqual([
+      ['open_pull_request', false],
+      ['open_second_pull_request', true],
+      ['read_after', true],
+    ])
+    expect(report.steps.at(-1)!.text).not.toBe('')
+  })
+
   test('opens no pull request when the tests fail', async () => {
     const broken = join(demo.worktree, 'vendor/padding-1.3.0.js')
     writeFileSync(broken, 'export const version = "2"\nexport const padEnd = (text) => text\n')

@@ -92,11 +92,8 @@ test('the forge starts as its own process, says where, and ends on SIGTERM', asy
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const ended = new Promise((resolve) => child.once('exit', (code) => resolve(code)))
-  const [line] = await createInterface({ input: child.stdout })
-    [Symbol.asyncIterator]()
-    .next()
-    .then(({ value }) => [value as string])
-  const { url } = JSON.parse(line!) as { url: string }
+  const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
+  const { url } = JSON.parse(line) as { url: string }
   const client = await connectClient(forgeTransport(url, 'secret'))
   const result = await client.callTool({ name: 'list_branches', arguments: { repo: 'clord' } })
   expect(result.isError ?? false).toBe(false)

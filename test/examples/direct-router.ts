@@ -40,8 +40,16 @@ function stdio(command: string[], env: Record<string, string>): Transport {
   return new StdioClientTransport({ command: program, args, env: withPath, stderr: 'ignore' })
 }
 
-/** Starts the router. `forge` is the transport to a running forge. */
-export async function startRouter(worktree: string, forge: Transport): Promise<DirectRouter> {
+/**
+ * Starts the router. `forge` is the transport to a running forge. Once the tool `deafAfter` has
+ * answered, every later request gets a 401.
+ */
+export async function startRouter(
+  worktree: string,
+  forge: Transport,
+  options: { deafAfter?: string } = {},
+): Promise<DirectRouter> {
+  let deaf = false
   const upstreams = new Map([
     ['filesystem', await connectClient(stdio(filesystemCommand(worktree), {}))],
     ['git', await connectClient(stdio(gitCommand(), gitServerEnv(worktree)))],
@@ -59,7 +67,12 @@ export async function startRouter(worktree: string, forge: Transport): Promise<D
       const [name = '', tool = ''] = request.params.name.split('.')
       const client = upstreams.get(name)
       if (client === undefined) throw new Error(`no server ${name}`)
-      return client.callTool({ name: tool, arguments: request.params.arguments ?? {} })
+      const result = await client.callTool({
+        name: tool,
+        arguments: request.params.arguments ?? {},
+      })
+      deaf = request.params.name === options.deafAfter
+      return result
     })
     return server
   })
@@ -67,7 +80,8 @@ export async function startRouter(worktree: string, forge: Transport): Promise<D
   const credentials = new Set<string>()
   const http = createServer((req, res) => {
     credentials.add(req.headers.authorization ?? '')
-    void serve(req, res)
+    if (deaf) res.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end()
+    else void serve(req, res)
   })
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
   const close = async () => {
