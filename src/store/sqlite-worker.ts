@@ -1,7 +1,7 @@
-import { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { migrate } from './migrations.ts'
-import { checkMark, openMark } from './sqlite-mark.ts'
+import { openMark } from './sqlite-mark.ts'
+import { openWriting } from './sqlite-open.ts'
 import {
   CLOSE,
   type Flat,
@@ -11,7 +11,6 @@ import {
   type WriterOptions,
 } from './sqlite-protocol.ts'
 import { Writer } from './sqlite-writer.ts'
-import { StoreError } from './store.ts'
 
 /**
  * The thread that owns the writing connection. Whenever it is idle it takes everything that waits
@@ -33,40 +32,10 @@ if (port === null) throw new Error('this file is the entry point of a thread')
 const send = (message: FromWorker): void => port.postMessage(message)
 
 try {
-  serve(open(options))
+  serve(openWriting(options))
 } catch (error) {
   send({ kind: 'failed', failure: toFailure(error) })
   port.close()
-}
-
-/** Opens the writing connection; leaves nothing open when it fails. */
-function open({ file, busyTimeoutMs, databaseBytesMax, rollback }: WriterOptions): DatabaseSync {
-  const db = new DatabaseSync(file, { timeout: busyTimeoutMs })
-  try {
-    const mode = db.prepare('PRAGMA journal_mode = WAL').get()?.journal_mode
-    if (mode !== 'wal') {
-      throw new StoreError('io', `the file system of \`${file}\` cannot hold a database with WAL`)
-    }
-    // fullfsync: on macOS a plain fsync leaves the data in the drive's cache.
-    db.exec(`
-      PRAGMA synchronous = FULL;
-      PRAGMA fullfsync = 1;
-      PRAGMA checkpoint_fullfsync = 1;
-      PRAGMA foreign_keys = 1;
-      PRAGMA trusted_schema = 0;
-      PRAGMA wal_autocheckpoint = 0;
-    `)
-    migrate(db)
-    if (databaseBytesMax > 0) {
-      const page = Number(db.prepare('PRAGMA page_size').get()?.page_size)
-      db.exec(`PRAGMA max_page_count = ${Math.max(1, Math.floor(databaseBytesMax / page))}`)
-    }
-    checkMark({ db, file, rollback })
-    return db
-  } catch (error) {
-    db.close()
-    throw error
-  }
 }
 
 function serve(db: DatabaseSync): void {
@@ -107,7 +76,11 @@ function serve(db: DatabaseSync): void {
       send({ kind: 'verdicts', verdicts, commits: writer.commits })
     }
     if (close) {
-      mark.close()
+      try {
+        mark.close()
+      } catch {
+        // A mark that lags behind sees less, and is never wrong.
+      }
       db.close()
       send({ kind: 'closed' })
       port?.close()

@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { openSqlite } from '../../src/store/sqlite.ts'
 import type { Store } from '../../src/store/store.ts'
 import { key, next, opening } from './fixtures.ts'
@@ -8,15 +9,19 @@ const [job = '', file = '', name = '', count = '0'] = process.argv.slice(2)
 const say = (...words: unknown[]): void => void writeSync(1, `${words.join(' ')}\n`)
 
 const jobs: Record<string, (store: Store) => Promise<void>> = {
-  /** Competes for each sequence number of tree `race` up to `count`; says which ones it won. */
+  /** Once tree `race` is there, competes for its sequence numbers until it has won `count`. */
   async race(store) {
-    for (;;) {
-      const seq = (await store.head(key('race')))?.seq ?? 0
-      if (seq >= Number(count)) return store.close()
-      const batch = seq === 0 ? opening('race') : next('race', seq, { note: name })
-      const { ok } = await store.append(batch)
+    for (let won = 0; won < Number(count); ) {
+      const seq = (await store.head(key('race')))?.seq
+      if (seq === undefined) {
+        await sleep(1)
+        continue
+      }
+      const { ok } = await store.append(next('race', seq, { note: name }))
       say(ok ? 'won' : 'lost', seq + 1)
+      if (ok) won++
     }
+    await store.close()
   },
 
   /** Appends to 16 trees at once, for ever; says what is acknowledged. */

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { SCHEMA_VERSION } from '../../src/store/migrations.ts'
 import { openSqlite, type SqliteOptions } from '../../src/store/sqlite.ts'
+import { openWriting } from '../../src/store/sqlite-open.ts'
 import { OP } from '../../src/store/sqlite-protocol.ts'
 import { WriterThread } from '../../src/store/sqlite-thread.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -81,13 +82,19 @@ describe('the file', () => {
   })
 
   test('writes are synced in full, foreign keys hold, tables are strict', async () => {
-    const store = await open()
-    await store.append(opening('a'))
-    const db = raw()
-    expect(db.prepare('PRAGMA journal_mode').get()).toEqual({ journal_mode: 'wal' })
+    await mkdir(join(directory, 'new'))
+    const options = { file, busyTimeoutMs: 7, databaseBytesMax: 0, rollback: 'refuse' } as const
+    const db = openWriting(options)
+    raws.push(db)
+    const value = (name: string) => Object.values(db.prepare(`PRAGMA ${name}`).get() ?? {})[0]
+    const names = ['journal_mode', 'synchronous', 'foreign_keys', 'wal_autocheckpoint', 'fullfsync']
+    // synchronous 2 is FULL: the log is synced before a commit returns.
+    expect(names.map(value)).toEqual(['wal', 2, 1, 0, 1])
+    expect(value('busy_timeout')).toBe(7)
     const tables = db.prepare("SELECT name, strict FROM pragma_table_list WHERE schema = 'main'")
-    const loose = tables.all().filter(({ name, strict }) => !strict && !/^sqlite_/.test(`${name}`))
-    expect(loose).toEqual([])
+    const ours = tables.all().filter(({ name }) => !/^sqlite_/.test(`${name}`))
+    expect(ours.length).toBeGreaterThan(5)
+    expect(ours.filter(({ strict }) => !strict)).toEqual([])
   })
 })
 
