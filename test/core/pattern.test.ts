@@ -21,6 +21,7 @@ import {
   regexOf,
   sharesText,
 } from './pattern-oracle.ts'
+import { rows } from './table.ts'
 
 const CASES = 20_000
 
@@ -31,12 +32,6 @@ function value<T>(result: Result<T, string>): T {
 
 const action = (text: string) => value(parseActionPattern(text))
 const resource = (text: string) => value(parseResourcePattern(text))
-
-/** Rows of an aligned table: words apart by two spaces or more. */
-function rows(table: string): string[][] {
-  const lines = table.split('\n').filter((line) => line.trim() !== '')
-  return lines.map((line) => line.trim().split(/ {2,}/u))
-}
 
 describe('matchesResource', () => {
   it.each(
