@@ -1,0 +1,94 @@
+import type { Json, OrgId, RunId, TreeId } from '../core/id.ts'
+import type { JsonObject, RequestId, RpcReply } from './jsonrpc.ts'
+
+export type Era = 'modern' | 'legacy'
+
+/**
+ * Who is calling, as the verified badge says. Constructed only by a `Door`; the transports copy it to
+ * set `session` and touch nothing else, so an implementation may add fields.
+ */
+export interface Principal {
+  readonly org: OrgId
+  readonly tree: TreeId
+  readonly run: RunId
+  /**
+   * The client session: a legacy `Mcp-Session-Id`, or the id of a stdio connection. Empty where the
+   * protocol has none (2026-07-28 over HTTP). A JSON-RPC id means something only within one session.
+   */
+  readonly session: string
+}
+
+/** A tool as an upstream lists it. */
+export interface UpstreamTool {
+  readonly server: string
+  /** The upstream's own name, without the server. */
+  readonly tool: string
+  /** `server.tool`, what clients see and send. */
+  readonly name: string
+  /** The upstream's listing entry, untouched: what a definition hash is taken over. */
+  readonly definition: JsonObject
+}
+
+export interface ToolCallRequest {
+  readonly server: string
+  /** The upstream's own name of the tool. */
+  readonly tool: string
+  readonly args: Readonly<Record<string, Json>>
+  /** `params._meta` as the client sent it. */
+  readonly meta: JsonObject
+  /** `params` for the upstream: as the client sent them, with the upstream's own tool name. */
+  readonly rawParams: JsonObject
+  readonly requestId: RequestId
+  readonly era: Era
+  /** The `Idempotency-Key` header. */
+  readonly idempotencyKey: string | null
+  /** What the client says it can do; untrusted. Modern clients say it with each request. */
+  readonly clientCapabilities: JsonObject
+  /** Aborts when the client went away or cancelled. */
+  readonly signal: AbortSignal
+  /**
+   * Sends a notification that belongs to this call (progress, log message) to the client; progress gets
+   * the client's own token. Does nothing when the client did not ask for it or is gone.
+   */
+  readonly notify: (method: string, params: JsonObject) => void
+}
+
+/** A request other than `tools/call` that reaches an upstream. */
+export interface JudgedRequest {
+  readonly method: string
+  readonly server: string
+  /** As the upstream will get them: its own names and URIs. */
+  readonly params: JsonObject
+}
+
+export type Judgement =
+  | { readonly allow: true }
+  | { readonly allow: false; readonly message: string; readonly data: unknown }
+
+/**
+ * What stands between a client and every tool. The transports around it never decide: they find out
+ * what is asked, by whom, and carry the answer.
+ */
+export interface Door {
+  /**
+   * Who holds this token. Null for a missing, unknown, expired or revoked badge: the transports answer
+   * 401. Never an empty identity. Synchronous, because every request pays for it; `session` is ''.
+   */
+  identify(token: string | null): Principal | null
+  /** Judges and runs a tool call. Never rejects; whatever resolves is sent to the client. */
+  callTool(principal: Principal, request: ToolCallRequest): Promise<RpcReply>
+  /** Which of these tools the principal may see. */
+  visibleTools(principal: Principal, tools: readonly UpstreamTool[]): readonly UpstreamTool[]
+  /** Judges any other request that reaches an upstream, before it does. */
+  judge(principal: Principal, request: JudgedRequest): Promise<Judgement>
+  /** A client session ended (legacy DELETE or idle, end of stdio input). */
+  sessionEnded(principal: Principal): void
+  /**
+   * Calls `ended` once the principal's authority is over (soon, if it already is); its streams close.
+   * Calls in flight are the door's to cancel: the answer that ended the lease must still be delivered.
+   * Returns the unsubscribe.
+   */
+  onEnd(principal: Principal, ended: (why: string) => void): () => void
+  /** Calls `changed` when `visibleTools` may answer differently. Returns the unsubscribe. */
+  onVisibilityChanged(principal: Principal, changed: () => void): () => void
+}

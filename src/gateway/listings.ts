@@ -1,0 +1,120 @@
+import type { Gate } from './dispatch.ts'
+import type { Principal } from './door.ts'
+import { isObject, type JsonObject } from './jsonrpc.ts'
+import type { Upstream } from './upstream.ts'
+
+/** How long a listing waits for upstreams that are still starting; they are announced when they are up. */
+export const READY_WAIT_MS = 10_000
+
+/** The tools that this principal may see, of all upstreams, under their clients' names. */
+export async function listTools(gate: Gate, principal: Principal): Promise<JsonObject> {
+  const { upstreams, door } = gate
+  await upstreams.ready(READY_WAIT_MS)
+  await Promise.all([...upstreams.all()].map((upstream) => upstream.refreshTools()))
+  const visible = door.visibleTools(principal, upstreams.tools())
+  return { tools: visible.map(({ definition, name }) => ({ ...definition, name })) }
+}
+
+/** Resources or templates. Their URIs stay as they are: results and links refer to them. */
+export async function listResources(
+  gate: Gate,
+  principal: Principal,
+  listing: 'resources' | 'resourceTemplates',
+): Promise<JsonObject> {
+  const method = listing === 'resources' ? 'resources/list' : 'resources/templates/list'
+  const groups = await perServer(gate, principal, method, (upstream) => upstream.list(listing))
+  return { [listing]: groups.flatMap(({ items }) => items) }
+}
+
+/** Prompts, named `server.prompt`. */
+export async function listPrompts(gate: Gate, principal: Principal): Promise<JsonObject> {
+  const list = (upstream: Upstream) => upstream.list('prompts')
+  const groups = await perServer(gate, principal, 'prompts/list', list)
+  const prompts = groups.flatMap(({ server, items }) =>
+    items.map((prompt) => ({ ...prompt, name: `${server}.${String(prompt.name)}` })),
+  )
+  return { prompts }
+}
+
+/** The listings of those servers for which the door allows the method. */
+async function perServer(
+  gate: Gate,
+  principal: Principal,
+  method: string,
+  list: (upstream: Upstream) => Promise<readonly JsonObject[]>,
+): Promise<{ server: string; items: readonly JsonObject[] }[]> {
+  await gate.upstreams.ready(READY_WAIT_MS)
+  const groups = [...gate.upstreams.all()].map(async (upstream) => {
+    const server = upstream.name
+    const judgement = await gate.door.judge(principal, { method, server, params: {} })
+    return { server, items: judgement.allow ? await list(upstream) : [] }
+  })
+  return Promise.all(groups)
+}
+
+/** Longest text of one upstream that becomes part of the instructions to a model. */
+const INSTRUCTIONS_LENGTH_MAX = 4_000
+
+/** What the gateway offers: whatever at least one upstream offers and the gateway relays. */
+export async function offer(
+  gate: Gate,
+): Promise<{ capabilities: JsonObject; instructions: string }> {
+  await gate.upstreams.ready(READY_WAIT_MS)
+  const capabilities: JsonObject = { tools: { listChanged: true } }
+  const texts = [
+    'Every tool is named `server.tool` and is used under the lease of this run. A call outside of the ' +
+      'lease is denied; the denial says what is missing and what can be done instead.',
+  ]
+  for (const upstream of gate.upstreams.all()) {
+    if (upstream.offers('resources')) capabilities.resources = { listChanged: true }
+    if (upstream.offers('prompts')) capabilities.prompts = { listChanged: true }
+    if (upstream.offers('completions')) capabilities.completions = {}
+    const words = upstream.introduction?.instructions
+    if (words) texts.push(`${upstream.name}: ${words.slice(0, INSTRUCTIONS_LENGTH_MAX)}`)
+  }
+  return { capabilities, instructions: texts.join('\n\n') }
+}
+
+/** Which changes somebody wants to hear of. */
+export interface ChangeFilter {
+  readonly tools: boolean
+  readonly prompts: boolean
+  readonly resources: boolean
+}
+
+/** The part of a `subscriptions/listen` filter that is honoured; null when it is none. */
+export function readFilter(params: JsonObject): ChangeFilter | null {
+  const wanted = params.notifications
+  if (!isObject(wanted)) return null
+  return {
+    tools: wanted.toolsListChanged === true,
+    prompts: wanted.promptsListChanged === true,
+    resources: wanted.resourcesListChanged === true,
+  }
+}
+
+/** Calls `send` with the notification of each change that the filter wants. Returns the unsubscribe. */
+export function watchListings(
+  gate: Gate,
+  principal: Principal,
+  filter: ChangeFilter,
+  send: (method: string) => void,
+): () => void {
+  const offs: (() => void)[] = []
+  const toolsChanged = (): void => send('notifications/tools/list_changed')
+  if (filter.tools) offs.push(gate.door.onVisibilityChanged(principal, toolsChanged))
+  offs.push(
+    gate.upstreams.onListingChanged((_server, listing) => {
+      if (listing === 'tools') {
+        if (filter.tools) toolsChanged()
+      } else if (listing === 'prompts') {
+        if (filter.prompts) send('notifications/prompts/list_changed')
+      } else if (filter.resources) {
+        send('notifications/resources/list_changed')
+      }
+    }),
+  )
+  return () => {
+    for (const off of offs) off()
+  }
+}

@@ -1,0 +1,111 @@
+import type { Era } from './door.ts'
+
+/**
+ * How a method is treated.
+ * `local`: the gateway answers from what it knows; nothing reaches an upstream for it.
+ * `judged`: the door decides before anything reaches an upstream.
+ * `pass`: relayed without a decision, to the one peer it belongs to.
+ * `deny`: refused, with the reason given here.
+ */
+export type Rule = 'local' | 'judged' | 'pass' | 'deny'
+
+interface MethodRule {
+  readonly rule: Rule
+  readonly eras: readonly Era[]
+  /** Why it is refused. */
+  readonly why?: string
+}
+
+const BOTH: readonly Era[] = ['legacy', 'modern']
+const LEGACY: readonly Era[] = ['legacy']
+const MODERN: readonly Era[] = ['modern']
+
+const NO_TASKS = 'tasks are not offered: a call is decided, run and settled in one request'
+const ONE_CHILD = 'not offered: one connection to the upstream serves every client'
+
+/** Requests that a client may send: every method of 2024-11-05 … 2026-07-28 and its extensions. */
+export const CLIENT_REQUESTS = {
+  initialize: { rule: 'local', eras: LEGACY },
+  ping: { rule: 'local', eras: LEGACY },
+  'server/discover': { rule: 'local', eras: MODERN },
+  'subscriptions/listen': { rule: 'local', eras: MODERN },
+  'tools/list': { rule: 'local', eras: BOTH },
+  'tools/call': { rule: 'judged', eras: BOTH },
+  'resources/list': { rule: 'judged', eras: BOTH },
+  'resources/templates/list': { rule: 'judged', eras: BOTH },
+  'resources/read': { rule: 'judged', eras: BOTH },
+  'prompts/list': { rule: 'judged', eras: BOTH },
+  'prompts/get': { rule: 'judged', eras: BOTH },
+  'completion/complete': { rule: 'judged', eras: BOTH },
+  'resources/subscribe': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
+  'resources/unsubscribe': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
+  'logging/setLevel': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
+  'tasks/get': { rule: 'deny', eras: BOTH, why: NO_TASKS },
+  'tasks/result': { rule: 'deny', eras: LEGACY, why: NO_TASKS },
+  'tasks/list': { rule: 'deny', eras: LEGACY, why: NO_TASKS },
+  'tasks/update': { rule: 'deny', eras: MODERN, why: NO_TASKS },
+  'tasks/cancel': { rule: 'deny', eras: BOTH, why: NO_TASKS },
+} as const satisfies Record<string, MethodRule>
+
+type ClientMethod = keyof typeof CLIENT_REQUESTS
+
+/** The methods that are answered; the others are denied. */
+export type AnsweredMethod = {
+  [M in ClientMethod]: (typeof CLIENT_REQUESTS)[M]['rule'] extends 'deny' ? never : M
+}[ClientMethod]
+
+/** Notifications that a client may send. What is not listed is dropped: it reaches nobody. */
+export const CLIENT_NOTIFICATIONS: Readonly<Record<string, MethodRule>> = {
+  'notifications/initialized': { rule: 'local', eras: LEGACY },
+  'notifications/cancelled': { rule: 'local', eras: BOTH },
+  'notifications/progress': { rule: 'deny', eras: LEGACY, why: 'answers no request of ours' },
+  'notifications/roots/list_changed': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
+  'notifications/tasks/status': { rule: 'deny', eras: LEGACY, why: NO_TASKS },
+}
+
+/** Requests that an upstream may send. They cannot be attributed to a client: none is passed on. */
+export const UPSTREAM_REQUESTS: Readonly<Record<string, MethodRule>> = {
+  ping: { rule: 'local', eras: LEGACY },
+  'sampling/createMessage': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
+  'elicitation/create': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
+  'roots/list': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
+  'tasks/get': { rule: 'deny', eras: LEGACY, why: NO_TASKS },
+  'tasks/result': { rule: 'deny', eras: LEGACY, why: NO_TASKS },
+  'tasks/list': { rule: 'deny', eras: LEGACY, why: NO_TASKS },
+  'tasks/cancel': { rule: 'deny', eras: LEGACY, why: NO_TASKS },
+}
+
+/** Notifications that an upstream may send. `pass`: to the client whose request it belongs to. */
+export const UPSTREAM_NOTIFICATIONS: Readonly<Record<string, MethodRule>> = {
+  'notifications/progress': { rule: 'pass', eras: BOTH },
+  'notifications/message': { rule: 'pass', eras: BOTH },
+  'notifications/tools/list_changed': { rule: 'local', eras: BOTH },
+  'notifications/prompts/list_changed': { rule: 'local', eras: BOTH },
+  'notifications/resources/list_changed': { rule: 'local', eras: BOTH },
+  'notifications/subscriptions/acknowledged': { rule: 'local', eras: MODERN },
+  'notifications/resources/updated': { rule: 'deny', eras: BOTH, why: ONE_CHILD },
+  'notifications/elicitation/complete': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
+  'notifications/tasks/status': { rule: 'deny', eras: BOTH, why: NO_TASKS },
+  'notifications/cancelled': { rule: 'deny', eras: BOTH, why: 'no request of theirs is in flight' },
+}
+
+/**
+ * The rule for a request of a client. Anything unknown is denied, and so is a method of the other era
+ * (threat 27: no method gets by because nobody thought of it).
+ */
+export function ruleOf(
+  method: string,
+  era: Era,
+): { rule: Exclude<Rule, 'deny'>; method: AnsweredMethod } | { rule: 'deny'; why: string } {
+  const known: MethodRule | undefined = Object.hasOwn(CLIENT_REQUESTS, method)
+    ? CLIENT_REQUESTS[method as ClientMethod]
+    : undefined
+  if (known === undefined)
+    return { rule: 'deny', why: `unknown method \`${method.slice(0, 100)}\`` }
+  if (!known.eras.includes(era)) {
+    return { rule: 'deny', why: `\`${method}\` does not exist in this protocol revision` }
+  }
+  return known.rule === 'deny'
+    ? { rule: 'deny', why: known.why ?? 'not offered' }
+    : { rule: known.rule, method: method as AnsweredMethod }
+}

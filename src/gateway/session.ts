@@ -1,0 +1,91 @@
+import { randomUUID } from 'node:crypto'
+import type { Principal } from './door.ts'
+import type { RequestId } from './jsonrpc.ts'
+import type { EventStream } from './sse.ts'
+
+/** Sessions that one run may hold; a client that leaks them must not fill the memory. */
+const SESSIONS_PER_RUN_MAX = 64
+/** A session without a request or a stream for this long is over. */
+const SESSION_IDLE_MS = 3_600_000
+const SWEEP_MS = 60_000
+
+/** A client session of the legacy era. It belongs to the principal that opened it. */
+export interface Session {
+  readonly id: string
+  readonly principal: Principal
+  readonly version: string
+  /** Requests in flight, so that `notifications/cancelled` finds them. */
+  readonly inFlight: Map<RequestId, AbortController>
+  stream: EventStream | null
+  seenAt: number
+  /** What to undo when the session ends. */
+  readonly cleanup: (() => void)[]
+}
+
+/** The legacy sessions of one gateway process. */
+export class SessionTable {
+  readonly #sessions = new Map<string, Session>()
+  readonly #onEnded: (principal: Principal) => void
+  readonly #sweep: NodeJS.Timeout
+
+  constructor(onEnded: (principal: Principal) => void) {
+    this.#onEnded = onEnded
+    this.#sweep = setInterval(() => this.#endIdle(), SWEEP_MS)
+    this.#sweep.unref()
+  }
+
+  /** Opens a session under an id that cannot be guessed; null when the run has too many. */
+  open(principal: Principal, version: string): Session | null {
+    let held = 0
+    for (const session of this.#sessions.values()) if (sameRun(session, principal)) held++
+    if (held >= SESSIONS_PER_RUN_MAX) return null
+    const id = randomUUID()
+    const session: Session = {
+      id,
+      principal: { ...principal, session: id },
+      version,
+      inFlight: new Map(),
+      stream: null,
+      seenAt: performance.now(),
+      cleanup: [],
+    }
+    this.#sessions.set(id, session)
+    return session
+  }
+
+  /**
+   * The session of this id, if this principal opened it. A session id is a name and no credential: for
+   * anybody else it does not exist.
+   */
+  find(id: string, principal: Principal): Session | null {
+    const session = this.#sessions.get(id)
+    if (session === undefined || !sameRun(session, principal)) return null
+    session.seenAt = performance.now()
+    return session
+  }
+
+  end(session: Session): void {
+    if (!this.#sessions.delete(session.id)) return
+    for (const undo of session.cleanup) undo()
+    session.stream?.end()
+    for (const abort of session.inFlight.values()) abort.abort()
+    this.#onEnded(session.principal)
+  }
+
+  close(): void {
+    clearInterval(this.#sweep)
+    for (const session of [...this.#sessions.values()]) this.end(session)
+  }
+
+  #endIdle(): void {
+    const now = performance.now()
+    for (const session of [...this.#sessions.values()]) {
+      const idle = session.stream === null && session.inFlight.size === 0
+      if (idle && now - session.seenAt > SESSION_IDLE_MS) this.end(session)
+    }
+  }
+}
+
+function sameRun({ principal }: Session, other: Principal): boolean {
+  return principal.org === other.org && principal.tree === other.tree && principal.run === other.run
+}
