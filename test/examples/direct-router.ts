@@ -47,7 +47,11 @@ function stdio(command: string[], env: Record<string, string>): Transport {
 export async function startRouter(
   worktree: string,
   forge: Transport,
-  options: { deafAfter?: string } = {},
+  options: {
+    deafAfter?: string
+    /** Sees each call before it is made. */
+    watch?: (tool: string, args: unknown) => Promise<void>
+  } = {},
 ): Promise<DirectRouter> {
   let deaf = false
   const upstreams = new Map([
@@ -67,6 +71,7 @@ export async function startRouter(
       const [name = '', tool = ''] = request.params.name.split('.')
       const client = upstreams.get(name)
       if (client === undefined) throw new Error(`no server ${name}`)
+      await options.watch?.(request.params.name, request.params.arguments)
       const result = await client.callTool({
         name: tool,
         arguments: request.params.arguments ?? {},
