@@ -45,8 +45,10 @@ export function glanceOf(permissions: readonly Permission[], seen: Seen): Glance
     const about = permissions.filter((permission) => concerns(permission, topic, seen))
     const free = about.filter((permission) => !permission.asks)
     if (free.length > 0) return { question, answer: howMuch(free, topic, seen) }
-    if (permissions.some((each) => isUnclear(each, seen))) return { question, answer: 'unclear' }
-    return { question, answer: about.length > 0 || canAsk(topic, seen) ? 'asks' : 'no' }
+    const unclear = permissions.filter((each) => isUnclear(each, seen))
+    if (unclear.some((each) => !each.asks)) return { question, answer: 'unclear' }
+    const asks = about.length > 0 || unclear.length > 0 || canAsk(topic, seen)
+    return { question, answer: asks ? 'asks' : 'no' }
   })
 }
 

@@ -1,5 +1,5 @@
 import type { Terms } from '../core/lease.ts'
-import { containsAction, containsDenial } from '../core/pattern.ts'
+import { containsAction, containsDenial, overlapsDenial } from '../core/pattern.ts'
 import type { ActionWord, Vocabulary } from '../core/vocabulary.ts'
 import { knownActions, listsAction, pattern } from './actions.ts'
 import { isPermitted } from './check.ts'
@@ -32,7 +32,7 @@ export function permissionsOf(terms: Terms, vocabulary: Vocabulary): Permission[
       for (const action of actions.filter((each) => isPermitted(terms, each))) {
         add(action, index, { asks: listsAction(terms.ask, action), rest: false })
       }
-      if (!text.includes('*') || isDenied(terms, text)) continue
+      if (!text.includes('*') || !isRestPermitted(terms, text)) continue
       add(text, index, { asks: containsAction(terms.ask.map(pattern), pattern(text)), rest: true })
     }
   }
@@ -43,6 +43,10 @@ export function permissionsOf(terms: Terms, vocabulary: Vocabulary): Permission[
   })
 }
 
-function isDenied(terms: Terms, text: string): boolean {
-  return terms.deny.length > 0 && containsDenial(terms.deny.map(pattern), pattern(text))
+/** Whether actions that a pattern matches beyond the known ones can be left; rather yes than no. */
+function isRestPermitted(terms: Terms, text: string): boolean {
+  const parsed = pattern(text)
+  if (terms.deny.length > 0 && containsDenial(terms.deny.map(pattern), parsed)) return false
+  const wide = terms.ceiling?.filter((each) => each.includes('*'))
+  return wide === undefined || wide.some((each) => overlapsDenial(parsed, pattern(each)))
 }

@@ -3,6 +3,7 @@ import canonicalize from 'canonicalize'
 import type { Terms } from '../core/lease.ts'
 import { unreachable } from '../core/result.ts'
 import type { Vocabulary } from '../core/vocabulary.ts'
+import { listsAction } from './actions.ts'
 import { durationWords } from './duration.ts'
 import { type Glance, glanceOf } from './glance.ts'
 import type { Mark } from './paint.ts'
@@ -76,7 +77,7 @@ export function promptOf(terms: Terms, context: PromptContext): Prompt {
       allowedSection(terms, permissions, context),
       notAllowedSection(terms, context.vocabulary),
       budgetSection(terms, context.vocabulary),
-      expiresSection(terms, context.vocabulary),
+      expiresSection(terms, permissions, context.vocabulary),
       receiptSection(terms),
       outsideSection(context.outside),
       ...warnings.map(({ message }) => ({ label: 'Warning', text: printable(message), lines: [] })),
@@ -229,8 +230,17 @@ function minutesWords(seconds: number): string {
   return seconds % 60 === 0 ? counted(seconds / 60, 'minute') : durationWords(seconds)
 }
 
-function expiresSection(terms: Terms, vocabulary: Vocabulary): Section {
-  const done = [...new Set(terms.until.map((action) => doneOf(vocabulary, action)))]
+function expiresSection(
+  terms: Terms,
+  permissions: readonly Permission[],
+  vocabulary: Vocabulary,
+): Section {
+  const ends = terms.until.flatMap((text) => {
+    if (!text.includes('*')) return [text]
+    const matched = permissions.filter(({ name, word }) => word && listsAction([text], name))
+    return matched.length === 0 ? [text] : matched.map(({ name }) => name)
+  })
+  const done = [...new Set(ends.map((action) => doneOf(vocabulary, action)))]
   const when =
     done.length === 0 ? '' : `when ${done.join(', or ')}${done.length > 1 ? ',' : ''} or `
   return {

@@ -17,7 +17,9 @@ export function phraseOf(vocabulary: Vocabulary, action: string): string {
 
 /** How a person reads that an action has happened, e.g. `PR is opened`. */
 export function doneOf(vocabulary: Vocabulary, action: string): string {
-  return vocabulary.actions.get(action)?.done ?? `${phraseOf(vocabulary, action)} has succeeded`
+  const done = vocabulary.actions.get(action)?.done
+  if (done != null) return done
+  return `${action.includes('*') ? 'anything named ' : ''}${printable(action)} has succeeded`
 }
 
 /** How a person reads granted action patterns: what they match by name, then the rest of each. */
