@@ -30,8 +30,8 @@ export function knownActions(vocabulary: Vocabulary, text: string): string[] {
 }
 
 /**
- * Replaces aliases in denials. A denial covers descendants, so it also covers what aliases beneath it
- * stand for: `secrets` blocks `secret.read`, because `secrets.read` is another name of it.
+ * Replaces aliases in denials. A denial covers descendants, so it also covers what aliases beneath
+ * it stand for: `secrets` blocks `secret.read`, because `secrets.read` is another name of it.
  */
 export function expandDenials(vocabulary: Vocabulary, names: readonly string[]): string[] {
   const denials = names.flatMap((name) => {

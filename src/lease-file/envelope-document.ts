@@ -33,7 +33,7 @@ export const ENVELOPE_ONLY = [
 
 const SEE = 'envelope'
 
-/** Reads an identity envelope. `expires_at` is only read here; whether it is over is judged later. */
+/** Reads an identity envelope. Whether its `expires_at` is over is judged by the caller. */
 export function readEnvelope(source: Source, map: YAMLMap): EnvelopeDraft {
   const fields = readFields(source, map, { of: 'the envelope', known: ENVELOPE_FIELDS, see: SEE })
   const actions = (name: string) => {

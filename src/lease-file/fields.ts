@@ -35,7 +35,7 @@ export function readMap(source: Source, at: Field, see: string): Fields | null {
   return { spot: at.spot, all }
 }
 
-/** Reads a map whose fields are known; a field that is not is an error, with the likely one meant. */
+/** Reads a map whose fields are known; another one is an error that says which is likely meant. */
 export function readFields(
   source: Source,
   map: YAMLMap,
@@ -160,7 +160,7 @@ function checkText(
   return false
 }
 
-/** A list of texts, not empty. One text alone is not a list: the brackets say that there can be more. */
+/** A list of texts, not empty. One text alone is not a list: brackets say that more can come. */
 export function readTexts(
   source: Source,
   at: Field,
@@ -206,10 +206,11 @@ export function readCount(
   if (!isScalar(at.value) || typeof at.value.value !== 'number')
     return wrongType(source, at, wanted)
   const value = at.value.value
-  if (!/^\d+$/.test(at.value.source ?? String(value)) || !Number.isSafeInteger(value)) {
+  const written = at.value.source ?? String(value)
+  if (!/^\d+$/.test(written) || !Number.isSafeInteger(value)) {
     source.error(at.spot, {
       code: 'bad_number',
-      message: `\`${at.name}\` must be a whole number in digits, not \`${at.value.source ?? value}\``,
+      message: `\`${at.name}\` must be a whole number in digits, not \`${written}\``,
       hint: `write ${range.example}`,
       see: range.see,
     })

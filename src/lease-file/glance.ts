@@ -39,7 +39,7 @@ interface Seen {
   readonly hosts: Readonly<Record<string, readonly string[]>>
 }
 
-/** Answers whether the run can write, delete, invite, deploy, read secrets and reach the network. */
+/** Answers whether the run can write, delete, invite, deploy, read secrets, reach the network. */
 export function glanceOf(permissions: readonly Permission[], seen: Seen): Glance[] {
   return QUESTIONS.map(([question, topic]) => {
     const about = permissions.filter((permission) => concerns(permission, topic, seen))

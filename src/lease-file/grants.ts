@@ -151,7 +151,7 @@ function readWhere(source: Source, at: Field): Record<string, Constraint> {
       source.error(field.spot, {
         code: 'wrong_type',
         message: `\`${field.name}\` must be a constraint`,
-        hint: `write ${field.name}: { exact: value }, or one_of, not_one_of, max, min, pattern, each`,
+        hint: `write ${field.name}: { exact: value }, or ${MEMBERS.slice(1).join(', ')}`,
         see: 'constraints',
       })
       continue

@@ -182,10 +182,11 @@ function readMoney(source: Source, at: Field): string | null {
   const decimal = text === null ? null : parseDecimal(text)
   if (text !== null && decimal?.ok === true && !text.startsWith('-')) return text
   const written = isScalar(at.value) ? (at.value.source ?? '') : ''
+  const not = written === '' ? '' : `, not \`${written}\``
   const quoted = /^\d+(\.\d+)?$/.test(written) ? written : '2.00'
   source.error(at.spot, {
     code: 'bad_decimal',
-    message: `\`${at.name}\` must be money as a decimal text${written === '' ? '' : `, not \`${written}\``}`,
+    message: `\`${at.name}\` must be money as a decimal text${not}`,
     hint: `write ${at.name}: "${quoted}"`,
     see: 'budget',
   })

@@ -1,6 +1,6 @@
 import { DEPTH_MAX } from '../core/limits.ts'
 
-/** What a lease file may ask for at most. The organisation's configuration can lower each of them. */
+/** What a lease file may ask for at most. The organisation's configuration can lower each. */
 export interface LeaseLimits {
   readonly maxExpiresInSeconds: number
   readonly maxToolCalls: number
@@ -8,7 +8,7 @@ export interface LeaseLimits {
   readonly maxChildren: number
 }
 
-/** A lease is for one piece of work: a working day is the longest it can live without configuration. */
+/** A lease is for one piece of work: longer than a working day only by configuration. */
 export const DEFAULT_LEASE_LIMITS: LeaseLimits = {
   maxExpiresInSeconds: 8 * 3600,
   maxToolCalls: 10_000,
@@ -24,7 +24,7 @@ export const ITEMS_MAX = 200
 export const PURPOSE_CHARACTERS_MAX = 400
 /** Names, addresses, patterns. */
 export const VALUE_CHARACTERS_MAX = 1024
-/** Problems reported for one file: nobody reads more, and a hostile file must not fill the terminal. */
+/** Problems reported for one file: nobody reads more, and a hostile file must not fill a screen. */
 export const PROBLEMS_MAX = 50
 /** A file holds a lease, or an envelope, or one of each. */
 export const DOCUMENTS_MAX = 2

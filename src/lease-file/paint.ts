@@ -4,7 +4,7 @@ export type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow' | 'magenta' | 'b
 /** Wraps text in escape codes, or leaves it as it is. */
 export type Paint = (style: Style | null, text: string) => string
 
-// SGR codes of the 16 ANSI colours: every theme makes these readable, 256 colours and RGB it cannot.
+// SGR codes of the 16 ANSI colours: every theme makes these readable, which it can't for others.
 const OPEN: Record<Style, number> = {
   bold: 1,
   dim: 2,

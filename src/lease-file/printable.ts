@@ -1,17 +1,18 @@
 import { createHash } from 'node:crypto'
 
-/** A value longer than this is cut where a person reads it: 100 kB would push the rest off screen. */
+/** A longer value is cut where a person reads it: 100 kB would push the rest off the screen. */
 export const PRINTABLE_CHARACTERS_MAX = 400
 
 /**
  * Characters that move the cursor, reverse or hide text: controls, format characters (bidi, zero
- * width, tags), separators of lines, lone surrogates, private use, and blanks that look like nothing.
+ * width, tags), separators of lines, lone surrogates, private use, and blanks that look empty.
  */
 const HIDDEN = new RegExp(
   [
     String.raw`[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]`,
     // Blanks and fillers that are letters or marks to Unicode.
-    String.raw`[\u{a0}\u{34f}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180b}-\u{180f}\u{2800}\u{3164}\u{ffa0}]`,
+    String.raw`[\u{a0}\u{34f}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180b}-\u{180f}]`,
+    String.raw`[\u{2800}\u{3164}\u{ffa0}]`,
     // Variation selectors, tags, specials.
     String.raw`[\u{fe00}-\u{fe0f}\u{fff9}-\u{ffff}\u{e0000}-\u{e0fff}]`,
   ].join('|'),

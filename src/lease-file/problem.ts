@@ -32,7 +32,8 @@ export function renderProblem(
   options: { readonly outcome?: string } = {},
 ): string {
   const kind = problem.severity === 'warning' ? 'warning: ' : ''
-  const head = `${visible(problem.file)}:${problem.line}:${problem.column}: ${kind}${problem.message}`
+  const { file, line, column, message } = problem
+  const head = `${file}:${line}:${column}: ${kind}${message}`
   const outcome =
     problem.severity === 'error' ? `${options.outcome ?? 'nothing was started.'} ` : ''
   return [
@@ -94,7 +95,7 @@ export function didYouMean(word: string, candidates: Iterable<string>): string |
   return best
 }
 
-/** Levenshtein distance, with a swap of neighbours as one edit. Words are short (see VALUE limits). */
+/** Levenshtein distance, with a swap of neighbours as one edit; words are short. */
 export function editDistance(a: string, b: string): number {
   let before: number[] = []
   let last = Array.from({ length: b.length + 1 }, (_, index) => index)

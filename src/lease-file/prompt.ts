@@ -31,8 +31,8 @@ export interface PromptContext {
 }
 
 /**
- * What a person is asked, as data: terminal and console show the same. INVARIANT: everything that is
- * shown is in here, and so are the terms, so the hash of it binds both.
+ * What a person is asked, as data: terminal and console show the same. INVARIANT: everything that
+ * is shown is in here, and so are the terms, so the hash of it binds both.
  */
 export interface Prompt {
   readonly version: 1
@@ -51,7 +51,7 @@ export interface Section {
   readonly lines: readonly PromptLine[]
 }
 
-/** A finer line. With a name it stands in a column of its own, and the first clause's mark before it. */
+/** A finer line. A name stands in a column of its own, with the first clause's mark before it. */
 export interface PromptLine {
   readonly name: string | null
   readonly clauses: readonly Clause[]

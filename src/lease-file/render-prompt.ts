@@ -76,7 +76,7 @@ function sectionLines(section: Section, page: Page): string[] {
   return [`${label}${pad}${first!.trimStart()}`, ...rest, ...finer(LABEL_COLUMNS)]
 }
 
-/** A line under a section: `> open PR     sends title to host`, or words alone, a step further in. */
+/** A line under a section: `> open PR     sends title to host`, or words alone, further in. */
 function finerLines(
   line: PromptLine,
   at: { readonly indent: number; readonly nameColumns: number },
@@ -95,7 +95,7 @@ function finerLines(
   const name: Span[] = [{ text: `${first.mark ?? ' '} ${line.name}`, style }]
   const clauses = [{ text: first.text, style: null }, ...more.flatMap((clause) => joined(clause))]
   const column = inner + at.nameColumns + 2
-  // A name that leaves the words too little room stands on a line of its own, as all do when narrow.
+  // A name that leaves the words too little room stands on its own line, as all do when narrow.
   if (!page.wide || column > page.columns / 2 + LABEL_COLUMNS) {
     const step = { first: inner + STEP, rest: inner + STEP }
     return [...block(name, { first: at.indent, rest: inner }, page), ...block(clauses, step, page)]

@@ -155,8 +155,8 @@ function countDocuments(source: Source, written: readonly Document.Parsed[]): vo
 }
 
 /**
- * Anchors, aliases, merge keys and tags make a file say something else than it shows, and aliases can
- * grow without bound. A lease needs none of them.
+ * Anchors, aliases, merge keys and tags make a file say something else than it shows, and aliases
+ * can grow without bound. A lease needs none of them.
  */
 function refuseIndirection(source: Source, document: Document.Parsed): void {
   visit(document, (_key, item) => {

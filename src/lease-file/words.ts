@@ -6,20 +6,23 @@ import { knownActions, pattern } from './actions.ts'
 import { printable } from './printable.ts'
 
 /**
- * How a person reads one action, e.g. `open PR`. An action that nobody knows is its own name, and a
- * pattern says that it is one.
+ * How a person reads one action, e.g. `open PR`. One that nobody knows says so: denying `deploy`
+ * must not read like denying `production.deploy`. A pattern says that it is one.
  */
 export function phraseOf(vocabulary: Vocabulary, action: string): string {
   const word = vocabulary.actions.get(action)
   if (word !== undefined) return word.phrase
-  return action.includes('*') ? `everything named ${printable(action)}` : printable(action)
+  return action.includes('*')
+    ? `everything named ${printable(action)}`
+    : `unknown \`${printable(action)}\``
 }
 
 /** How a person reads that an action has happened, e.g. `PR is opened`. */
 export function doneOf(vocabulary: Vocabulary, action: string): string {
   const done = vocabulary.actions.get(action)?.done
   if (done != null) return done
-  return `${action.includes('*') ? 'anything named ' : ''}${printable(action)} has succeeded`
+  const name = printable(action)
+  return `${action.includes('*') ? `anything named ${name}` : `\`${name}\``} has succeeded`
 }
 
 /** How a person reads granted action patterns: what they match by name, then the rest of each. */

@@ -7,8 +7,15 @@ export interface Span {
 }
 
 /** Characters that a terminal shows two columns wide (East Asian wide and full-width, emoji). */
-const WIDE =
-  /[\u1100-\u115f\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u
+const WIDE = new RegExp(
+  [
+    String.raw`[\u{1100}-\u{115f}\u{2e80}-\u{303e}\u{3041}-\u{4dbf}\u{4e00}-\u{a4cf}]`,
+    String.raw`[\u{ac00}-\u{d7a3}\u{f900}-\u{faff}\u{fe30}-\u{fe6f}\u{ff00}-\u{ff60}]`,
+    String.raw`[\u{ffe0}-\u{ffe6}\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]`,
+    String.raw`\p{Emoji_Presentation}`,
+  ].join('|'),
+  'u',
+)
 const ASCII = /^[\x20-\x7e]*$/
 
 /** How many columns a text takes in a terminal. Combining marks take none. */

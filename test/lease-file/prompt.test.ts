@@ -167,7 +167,8 @@ describe('words', () => {
     )
     expect(linesOf(prompt, 'Allowed')).toEqual([
       'on repo clord',
-      "force-push: > sends commits to git.clord.example:22; ! can't be undone: replaces commits on the remote",
+      'force-push: > sends commits to git.clord.example:22; ' +
+        "! can't be undone: replaces commits on the remote",
       'open PR: > sends title, text, diff; no catalog says where to',
       "merge PR: ? only with a fresh yes; ! can't be undone",
     ])
@@ -201,7 +202,7 @@ describe('words', () => {
       'when PR is opened, or files are committed, or after 30 minutes',
     ],
     ['["pull_request.*"]', 'when PR is opened or after 30 minutes'],
-    ['[crm.close]', 'when crm.close has succeeded or after 30 minutes'],
+    ['[crm.close]', 'when `crm.close` has succeeded or after 30 minutes'],
   ])('until %s', (until, text) => {
     const actions = '[pull_request.create, repo.commit, crm.close]'
     expect(promptOfText(lease({ actions, until })).sections[4]!.text).toBe(text)
@@ -230,14 +231,20 @@ describe('words', () => {
     )
   })
 
+  test('an unknown denial never reads like a known one', () => {
+    const { sections } = promptOfText(lease({ deny: '[deploy, production.deploy]' }))
+    expect(sections[2]!.text).toBe('unknown `deploy`, deploy')
+  })
+
   test('a grant in words, for denials and receipts', () => {
     const { terms } = parseFixture('valid/constraints.yaml')
     expect(describeGrant(terms!.grants[0]!, vocabulary)).toBe(
       'send payment on account DE89370400440532013000, where amount is at most 100.00 and is at ' +
-        'least 1 and currency is EUR and tags each is none of urgent, "1", 7, true and note matches refund/*',
+        'least 1 and currency is EUR and tags each is none of ' +
+        'urgent, "1", 7, true and note matches refund/*',
     )
     expect(phraseOf(vocabulary, 'pull_request.create')).toBe('open PR')
-    expect(phraseOf(vocabulary, 'crm.x')).toBe('crm.x')
+    expect(phraseOf(vocabulary, 'crm.x')).toBe('unknown `crm.x`')
   })
 })
 
