@@ -108,7 +108,9 @@ export class HttpLink implements Link {
       }
     })
     this.#inFlight++
-    void this.#exchange(id, method, params, call, abort.signal).then((reply) => {
+    const headers = { ...this.#requestHeaders(method, params), ...options.paramHeaders }
+    const body = requestText(id, method, params)
+    void this.#exchange({ id, method, headers, body }, call, abort.signal).then((reply) => {
       this.#inFlight--
       call.settle(reply)
     })
@@ -167,16 +169,13 @@ export class HttpLink implements Link {
   }
 
   async #exchange(
-    id: number,
-    method: string,
-    params: JsonObject,
+    request: { id: number; method: string; headers: Record<string, string>; body: string },
     call: PendingCall,
     signal: AbortSignal,
   ): Promise<UpstreamReply> {
+    const { id, method, headers, body } = request
     let reply: Reply
     try {
-      const headers = this.#requestHeaders(method, params)
-      const body = requestText(id, method, params)
       reply = await this.#pool.request({ path: this.#path, method: 'POST', headers, body, signal })
     } catch (error) {
       const { code, message } = error as { code?: string; message: string }

@@ -54,9 +54,11 @@ export interface CallOptions {
   /** Notifications that belong to this call: progress, and over HTTP also log messages. */
   readonly onNotification?: (method: string, params: JsonObject) => void
   /** Idle time; progress starts it again. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** What the upstream may ask of the caller (modern era); nothing unless given. */
   readonly clientCapabilities?: JsonObject
+  /** Headers that repeat arguments (`Mcp-Param-*`); HTTP only. */
+  readonly paramHeaders?: Readonly<Record<string, string>> | undefined
 }
 
 /** What was negotiated with an upstream. */

@@ -9,6 +9,7 @@ import {
   META_VERSION,
   negotiate,
 } from './negotiate.ts'
+import { paramHeaders } from './param-headers.ts'
 import { HttpLink } from './upstream-http.ts'
 import { type CallOptions, failure, type Link, type UpstreamReply } from './upstream-link.ts'
 import { StdioLink } from './upstream-stdio.ts'
@@ -140,15 +141,22 @@ export class Upstream {
       return failure('unavailable', this.#unavailable(), { sent: false })
     }
     const timeoutMs = options.timeoutMs ?? this.#config.timeoutMs
-    const withTimeout = timeoutMs === undefined ? options : { ...options, timeoutMs }
+    const own = { ...options, timeoutMs, paramHeaders: this.#paramHeaders(method, params) }
     const sent = forUpstream(params, introduction, options)
-    const reply = await link.request(method, sent, withTimeout)
+    const reply = await link.request(method, sent, own)
     if (!('failure' in reply) || reply.failure.why !== 'session_gone') return reply
     // Nothing was done under a session that the upstream forgot: open one, and ask once more.
     if (this.#link === link) this.#lost(link, reply.failure.message)
     await this.#starting
     if (this.#link === null || this.#introduction === null) return reply
-    return this.#link.request(method, forUpstream(params, this.#introduction, options), withTimeout)
+    return this.#link.request(method, forUpstream(params, this.#introduction, options), own)
+  }
+
+  #paramHeaders(method: string, params: JsonObject): Record<string, string> | undefined {
+    if (method !== 'tools/call' || this.#link?.kind !== 'http') return undefined
+    if (this.#introduction?.protocol.era !== 'modern') return undefined
+    const tool = this.#tools.get(params.name as string)
+    return tool === undefined ? undefined : paramHeaders(tool, params)
   }
 
   /** Entries of a listing, from memory while it is fresh. Empty when it does not offer them. */

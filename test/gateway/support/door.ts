@@ -1,0 +1,97 @@
+import { toClient } from '../../../src/gateway/dispatch.ts'
+import type {
+  Door,
+  JudgedRequest,
+  Principal,
+  ToolCallRequest,
+  UpstreamTool,
+} from '../../../src/gateway/door.ts'
+import type { RpcReply } from '../../../src/gateway/jsonrpc.ts'
+import type { UpstreamReply } from '../../../src/gateway/upstream-link.ts'
+import type { Upstreams } from '../../../src/gateway/upstreams.ts'
+
+/** A door for the tests of what stands around it: allows everything that is not listed in `denied`. */
+export class TestDoor implements Door {
+  readonly calls: { principal: Principal; request: ToolCallRequest }[] = []
+  readonly judged: JudgedRequest[] = []
+  readonly replies: UpstreamReply[] = []
+  readonly ended: Principal[] = []
+  /** Names `server.tool`, or methods. */
+  readonly denied = new Set<string>()
+  readonly tokens = new Map<string, Principal>()
+  readonly #onEnd = new Set<{ run: string; f: (why: string) => void }>()
+  readonly #onVisibility = new Set<() => void>()
+  upstreams!: Upstreams
+
+  constructor() {
+    this.tokens.set('alice', principalOf('alice'))
+    this.tokens.set('bob', principalOf('bob'))
+  }
+
+  identify(token: string | null): Principal | null {
+    return token === null ? null : (this.tokens.get(token) ?? null)
+  }
+
+  async callTool(principal: Principal, request: ToolCallRequest): Promise<RpcReply> {
+    this.calls.push({ principal, request })
+    const name = `${request.server}.${request.tool}`
+    if (this.denied.has(name)) {
+      const text = `denied: ${name} is not granted`
+      return { result: { content: [{ type: 'text', text }], isError: true } }
+    }
+    const upstream = this.upstreams.get(request.server)
+    if (upstream === undefined) return { error: { code: -32602, message: 'unknown server' } }
+    const { signal, notify } = request
+    const options = { signal, onNotification: notify }
+    const reply = await upstream.call('tools/call', request.rawParams, options)
+    this.replies.push(reply)
+    return toClient(reply, request.server)
+  }
+
+  visibleTools(_principal: Principal, tools: readonly UpstreamTool[]): readonly UpstreamTool[] {
+    return tools.filter(({ name }) => !this.denied.has(name))
+  }
+
+  async judge(_principal: Principal, request: JudgedRequest) {
+    this.judged.push(request)
+    return this.denied.has(request.method)
+      ? ({
+          allow: false,
+          message: `denied: ${request.method}`,
+          data: { reason: 'no_grant' },
+        } as const)
+      : ({ allow: true } as const)
+  }
+
+  sessionEnded(principal: Principal): void {
+    this.ended.push(principal)
+  }
+
+  onEnd({ run }: Principal, f: (why: string) => void): () => void {
+    const entry = { run, f }
+    this.#onEnd.add(entry)
+    return () => this.#onEnd.delete(entry)
+  }
+
+  onVisibilityChanged(_principal: Principal, f: () => void): () => void {
+    this.#onVisibility.add(f)
+    return () => this.#onVisibility.delete(f)
+  }
+
+  /** The end of a run's authority. */
+  end(run: string): void {
+    for (const entry of [...this.#onEnd]) if (entry.run === `run_${run}`) entry.f('revoked')
+  }
+
+  changeVisibility(): void {
+    for (const f of [...this.#onVisibility]) f()
+  }
+
+  get watchers(): number {
+    return this.#onEnd.size + this.#onVisibility.size
+  }
+}
+
+export function principalOf(name: string): Principal {
+  return { org: 'org', tree: `tree_${name}`, run: `run_${name}`, session: '' }
+}
