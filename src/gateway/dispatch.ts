@@ -8,7 +8,6 @@ import {
   type RequestId,
   type RpcReply,
   rpcError,
-  SERVER_ERROR,
 } from './jsonrpc.ts'
 import { listPrompts, listResources, listTools } from './listings.ts'
 import { ruleOf } from './methods.ts'
@@ -152,27 +151,20 @@ async function complete(gate: Gate, request: ClientRequest): Promise<RpcReply> {
   return relay(gate, request, owner.value, request.params)
 }
 
-/** Judges a request, and passes it on to one upstream. The end of the authority cancels it. */
-async function relay(
+/** Hands a request for one upstream to the door, together with the way to send it. */
+function relay(
   gate: Gate,
   request: ClientRequest,
   server: string,
   params: JsonObject,
-): Promise<RpcReply> {
-  const { principal, method } = request
+): Promise<RpcReply> | RpcReply {
+  const { principal, method, signal } = request
   const upstream = gate.upstreams.get(server)
   if (upstream === undefined) return rpcError(INVALID_PARAMS, `unknown server \`${server}\``)
-  const judgement = await gate.door.judge(principal, { method, server, params })
-  if (!judgement.allow) return rpcError(SERVER_ERROR, judgement.message, judgement.data)
-  const ended = new AbortController()
-  const unsubscribe = gate.door.onEnd(principal, () => ended.abort())
-  try {
-    const signal = AbortSignal.any([request.signal, ended.signal])
-    const onNotification = relayNotify(request)
-    return toClient(await upstream.call(method, params, { signal, onNotification }), server)
-  } finally {
-    unsubscribe()
-  }
+  const onNotification = relayNotify(request)
+  const send = (until: AbortSignal) =>
+    upstream.call(method, params, { signal: until, onNotification })
+  return gate.door.callMethod(principal, { method, server, params, signal, send })
 }
 
 /** What a client reads when an upstream has answered, or has not. */

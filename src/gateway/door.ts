@@ -1,5 +1,6 @@
 import type { Json, OrgId, RunId, TreeId } from '../core/id.ts'
 import type { JsonObject, RequestId, RpcReply } from './jsonrpc.ts'
+import type { UpstreamReply } from './upstream-link.ts'
 
 export type Era = 'modern' | 'legacy'
 
@@ -53,17 +54,17 @@ export interface ToolCallRequest {
   readonly notify: (method: string, params: JsonObject) => void
 }
 
-/** A request other than `tools/call` that reaches an upstream. */
+/** `resources/read`, `prompts/get` or `completion/complete`: what reaches an upstream besides calls. */
 export interface JudgedRequest {
   readonly method: string
   readonly server: string
   /** As the upstream will get them: its own names and URIs. */
   readonly params: JsonObject
+  /** Aborts when the client went away or cancelled. */
+  readonly signal: AbortSignal
+  /** Sends it to the upstream; `signal` cancels it there. Called by the door, once it is allowed. */
+  readonly send: (signal: AbortSignal) => Promise<UpstreamReply>
 }
-
-export type Judgement =
-  | { readonly allow: true }
-  | { readonly allow: false; readonly message: string; readonly data: unknown }
 
 /**
  * What stands between a client and every tool. The transports around it never decide: they find out
@@ -79,8 +80,10 @@ export interface Door {
   callTool(principal: Principal, request: ToolCallRequest): Promise<RpcReply>
   /** Which of these tools the principal may see. */
   visibleTools(principal: Principal, tools: readonly UpstreamTool[]): readonly UpstreamTool[]
-  /** Judges any other request that reaches an upstream, before it does. */
-  judge(principal: Principal, request: JudgedRequest): Promise<Judgement>
+  /** Judges any other request for an upstream, and sends it when it is allowed. Never rejects. */
+  callMethod(principal: Principal, request: JudgedRequest): Promise<RpcReply>
+  /** Whether the principal may see what this server lists (resources, templates, prompts). */
+  mayList(principal: Principal, listing: { server: string; method: string }): boolean
   /** A client session ended (legacy DELETE or idle, end of stdio input). */
   sessionEnded(principal: Principal): void
   /**

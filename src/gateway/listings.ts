@@ -46,8 +46,8 @@ async function perServer(
   await gate.upstreams.ready(READY_WAIT_MS)
   const groups = [...gate.upstreams.all()].map(async (upstream) => {
     const server = upstream.name
-    const judgement = await gate.door.judge(principal, { method, server, params: {} })
-    return { server, items: judgement.allow ? await list(upstream) : [] }
+    const visible = gate.door.mayList(principal, { server, method })
+    return { server, items: visible ? await list(upstream) : [] }
   })
   return Promise.all(groups)
 }

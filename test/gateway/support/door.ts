@@ -52,15 +52,17 @@ export class TestDoor implements Door {
     return tools.filter(({ name }) => !this.denied.has(name))
   }
 
-  async judge(_principal: Principal, request: JudgedRequest) {
+  async callMethod(_principal: Principal, request: JudgedRequest): Promise<RpcReply> {
     this.judged.push(request)
-    return this.denied.has(request.method)
-      ? ({
-          allow: false,
-          message: `denied: ${request.method}`,
-          data: { reason: 'no_grant' },
-        } as const)
-      : ({ allow: true } as const)
+    if (this.denied.has(request.method)) {
+      const data = { reason: 'no_grant' }
+      return { error: { code: -32000, message: `denied: ${request.method}`, data } }
+    }
+    return toClient(await request.send(request.signal), request.server)
+  }
+
+  mayList(_principal: Principal, { method }: { method: string }): boolean {
+    return !this.denied.has(method)
   }
 
   sessionEnded(principal: Principal): void {
