@@ -3,6 +3,7 @@ import { describe, expect, it, test } from 'vitest'
 import { canonicalise } from '../../src/core/canonical.ts'
 import { matchesResource, parseResourcePattern } from '../../src/core/pattern.ts'
 import { rows } from './table.ts'
+import { fastestMs } from './timing.ts'
 
 const TYPES = ['paths', 'urls', 'hosts', 'emails', 'branches', 'base_branches', 'repos']
 
@@ -215,10 +216,12 @@ describe('every type', () => {
   it.each(TYPES)('threat 16: %s of 50 kB are decided under 5 ms', (type) => {
     const texts = ['a', '%25', '../', 'a/', '.', 'é', 'a@', '\u0301', '[', '0x']
     for (const text of texts.map((each) => each.repeat(50_000 / each.length))) {
-      const start = performance.now()
-      canonicalise(type, text)
-      canonicalise(type, text.slice(0, 4096))
-      expect(performance.now() - start).toBeLessThan(5)
+      expect(
+        fastestMs(() => {
+          canonicalise(type, text)
+          canonicalise(type, text.slice(0, 4096))
+        }),
+      ).toBeLessThan(5)
     }
   })
 

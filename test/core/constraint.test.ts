@@ -4,6 +4,7 @@ import { constraintContained, parseConstraint, satisfies } from '../../src/core/
 import type { Json } from '../../src/core/id.ts'
 import type { Constraint } from '../../src/core/lease.ts'
 import { rows } from './table.ts'
+import { fastestMs } from './timing.ts'
 
 const json = (text: string) => (text === 'absent' ? undefined : JSON.parse(text)) as Json
 
@@ -102,9 +103,11 @@ describe('satisfies', () => {
   test('threat 16: a 50 kB argument is decided under 5 ms', () => {
     const text = 'a'.repeat(50_000)
     for (const constraint of [{ pattern: '*a*a*b' }, { max: 1 }, { not_one_of: ['b'] }]) {
-      const start = performance.now()
-      expect(satisfies(constraint, text)).toBe(false)
-      expect(performance.now() - start).toBeLessThan(5)
+      expect(
+        fastestMs(() => {
+          expect(satisfies(constraint, text)).toBe(false)
+        }),
+      ).toBeLessThan(5)
     }
   })
 })

@@ -37,7 +37,10 @@ describe('validateTerms', () => {
     expect(validateTerms(TERMS)).toEqual({ ok: true, value: true })
     expect(validateTerms(JSON.parse(JSON.stringify(TERMS))).ok).toBe(true)
     const compiled = compileTerms(TERMS)
-    expect(compiled.grants[0]?.resources.map(({ type }) => type)).toEqual(['repos', 'branches'])
+    expect(compiled.grants[0]?.resources.map(({ type }) => type).sort()).toEqual([
+      'branches',
+      'repos',
+    ])
     expect(compiled.deny.map(({ text }) => text)).toEqual(['production.deploy'])
     expect(compiled.ceiling).toBeNull()
   })
