@@ -8,9 +8,9 @@ import { openWriting } from '../src/store/sqlite-open.ts'
 import type { Row, Store } from '../src/store/store.ts'
 
 /**
- * Durable appends a second, by c trees at once, relative to the least that a durable batched writer
- * can do: plain inserts on the main thread, one transaction a tick. Ratios only: the figures depend on
- * the disk. `node bench/append.ts [rounds]`, about a second and a half a round.
+ * Durable appends a second, by c trees at once, relative to the least that a durable batched
+ * writer can do: plain inserts on the main thread, one transaction a tick. Ratios only: the
+ * figures depend on the disk. `node bench/append.ts [rounds]`, about a second and a half a round.
  */
 
 const ROUNDS = Number(process.argv[2] ?? 3)

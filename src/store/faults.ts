@@ -23,8 +23,8 @@ export interface FaultHooks {
 }
 
 /**
- * A store in which writes fail as the hooks say. For tests of whoever writes: both failures look the
- * same to the caller, and it has to be right in both.
+ * A store in which writes fail as the hooks say. For tests of whoever writes: both failures look
+ * the same to the caller, and it has to be right in both.
  */
 export function withFaults(store: Store, hooks: FaultHooks): Store {
   const isWrite = (name: string | symbol): name is WriteName =>

@@ -5,11 +5,14 @@ import { StoreError } from './store.ts'
 const APPLICATION_ID = 0x44415950
 
 /**
- * One string a version; released ones never change. Every key starts with `org`.
+ * One string a version; released ones never change. Every key starts with `org`. An older process
+ * may have the file open while a newer one migrates it: what the older one writes must stay
+ * valid.
  *
- * `entries` is a rowid table with a unique index: rows of all trees are appended at one place, and only
- * the index is written at random. `WITHOUT ROWID` on the same key is 2.5 times slower. It has no
- * foreign key, because that costs a look-up a row: the writer opens the tree in the same transaction.
+ * `entries` is a rowid table with a unique index: rows of all trees are appended at one place,
+ * and only the index is written at random. `WITHOUT ROWID` on the same key is 2.5 times slower.
+ * It has no foreign key, because that costs a look-up a row: the writer opens the tree in the
+ * same transaction.
  */
 const MIGRATIONS: readonly string[] = [
   `

@@ -3,13 +3,13 @@ import type { DatabaseSync } from 'node:sqlite'
 import { StoreError } from './store.ts'
 
 /**
- * A file beside the database that says how many entries it has held. A database that comes back with
- * fewer was restored from a backup, or lost its write-ahead log: leases that were revoked would live
- * again and budgets would be whole. So it is not opened until the operator accepts the loss, which
- * starts a new epoch (see `Store.epoch`).
+ * A file beside the database that says how many entries it has held. A database that comes back
+ * with fewer was restored from a backup, or lost its write-ahead log: leases that were revoked
+ * would live again and budgets would be whole. So it is not opened until the operator accepts the
+ * loss, which starts a new epoch (see `Store.epoch`).
  *
- * The mark lags behind by up to `MARK_EVERY_MS`; a loss smaller than that, or a backup that brings
- * back the mark as well, is not seen.
+ * The mark lags behind by up to `MARK_EVERY_MS`; a loss smaller than that, or a backup that
+ * brings back the mark as well, is not seen.
  */
 
 const MARK_EVERY_MS = 2_000
@@ -58,7 +58,10 @@ export function openMark(options: { readonly db: DatabaseSync; readonly file: st
     write(fileOf(options.file), written)
   }
   return {
-    /** Cheap when called often. Returns 0, or in how many milliseconds it wants to be called again. */
+    /**
+     * Cheap when called often. Returns 0, or in how many milliseconds it wants to be called
+     * again.
+     */
     write(): number {
       const waitMs = writtenAtMs + MARK_EVERY_MS - performance.now()
       if (waitMs > 0) return waitMs

@@ -12,10 +12,10 @@ const HEADS_PER_TURN = 250
 const BUSY_TIMEOUT_MS = 1_000
 
 /**
- * The reads, on a connection of their own in the caller's thread: a look-up takes microseconds, less
- * than asking a thread that may be waiting for the disk. What can be long is read in slices, and
- * other work runs between them; no transaction is held meanwhile, so checkpoints are not held up.
- * Slices are consistent because rows never change: what is read is a prefix.
+ * The reads, on a connection of their own in the caller's thread: a look-up takes microseconds,
+ * less than asking a thread that may be waiting for the disk. What can be long is read in slices,
+ * and other work runs between them; no transaction is held meanwhile, so checkpoints are not held
+ * up. Slices are consistent because rows never change: what is read is a prefix.
  */
 export class Reader {
   readonly #db: DatabaseSync
@@ -160,8 +160,8 @@ const LOAD = `SELECT seq, at, type, body, hash FROM entries
 
 const HEAD = 'SELECT seq, hash FROM entries WHERE org = ? AND tree = ? ORDER BY seq DESC LIMIT 1'
 
-const TREES = `SELECT org, tree, root, opened_at AS openedAt, closed_at AS closedAt, requester, agent,
-  purpose, epoch FROM trees WHERE org = ?`
+const TREES = `SELECT org, tree, root, opened_at AS openedAt, closed_at AS closedAt, requester,
+  agent, purpose, epoch FROM trees WHERE org = ?`
 
 /** Jumps from one organisation to the next in the index, instead of reading every tree. */
 const ORGS = `WITH RECURSIVE found (org) AS (

@@ -2,7 +2,9 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { type Failure, type Flat, OP, toFailure, VERDICT, type Verdict } from './sqlite-protocol.ts'
 import { LIMITS, StoreError } from './store.ts'
 
-/** Failures of one write, not of the disk: the others of its transaction can be tried without it. */
+/**
+ * Failures of one write, not of the disk: the others of its transaction can be tried without it.
+ */
 const OF_ONE_WRITE: readonly Failure['code'][] = ['constraint', 'internal']
 
 type Position = { at: number }
@@ -37,8 +39,8 @@ export class Writer {
   }
 
   /**
-   * One write of the transaction cannot be stored. Each one runs in its own transaction, so that only
-   * the bad one fails.
+   * One write of the transaction cannot be stored. Each one runs in its own transaction, so that
+   * only the bad one fails.
    */
   #eachAlone(messages: readonly Flat[]): Verdict[] {
     return split(messages).map(({ flat, from }) => {
@@ -195,6 +197,8 @@ function split(messages: readonly Flat[]): { flat: Flat; from: number }[] {
       writes.push({ flat, from })
       const code = flat[from] as keyof typeof PARAMETERS | typeof OP.append
       from = code === OP.append ? endOfAppend(flat, from) : from + 1 + PARAMETERS[code]
+      // The thread dies of it, and everything that waits is answered, instead of waiting for ever.
+      if (Number.isNaN(from)) throw new Error(`unknown write ${String(code)}`)
     }
   }
   return writes

@@ -22,12 +22,12 @@ export interface SqliteOptions {
 const BUSY_TIMEOUT_MS = 10_000
 
 /**
- * Opens a store on one SQLite file. Several processes may open the same file on one machine. Rejects
- * with a `StoreError` if the file is not ours, newer, damaged or rolled back.
+ * Opens a store on one SQLite file. Several processes may open the same file on one machine.
+ * Rejects with a `StoreError` if the file is not ours, newer, damaged or rolled back.
  *
- * Writes run in a thread of their own (`sqlite-worker.ts`), so that waiting for the disk never stops
- * the event loop. Reads run here (`sqlite-reader.ts`). The thread does not keep the process alive
- * unless a write waits for its answer.
+ * Writes run in a thread of their own (`sqlite-worker.ts`), so that waiting for the disk never
+ * stops the event loop. Reads run here (`sqlite-reader.ts`). The thread does not keep the process
+ * alive unless a write waits for its answer.
  */
 export async function openSqlite(options: SqliteOptions): Promise<store.Store> {
   const file = resolve(options.file)

@@ -3,37 +3,39 @@ import type { Result } from '../core/result.ts'
 
 /**
  * Where the entries of run trees live, and the few things that belong to them. This page is the
- * contract. `memory.ts` and `sqlite.ts` implement it and pass one suite, `test/store/contract.ts`,
- * which has a test for each clause.
+ * contract. `memory.ts` and `sqlite.ts` implement it and pass one suite,
+ * `test/store/contract.ts`, which has a test for each clause.
  *
- * ATOMICITY. A batch is stored whole or not at all: its rows, the index row of its tree and its runs.
- * Batches of different trees share a transaction when they wait together, and still each one
- * succeeds, conflicts or fails on its own.
+ * ATOMICITY. A batch is stored whole or not at all: its rows, the index row of its tree and its
+ * runs. Batches of different trees share a transaction when they wait together, and still each
+ * one succeeds, conflicts or fails on its own.
  *
- * CONFLICT. A batch is stored only if the tree's last row has sequence number `expectedSeq` (0: the
- * tree does not exist). Otherwise the answer is `conflict` and nothing of the batch is stored. Of
- * several writers at one sequence number, in one process or many, exactly one wins. A conflict is an
- * answer, not a failure: load the new rows, decide again, append again. The store never retries.
+ * CONFLICT. A batch is stored only if the tree's last row has sequence number `expectedSeq` (0:
+ * the tree does not exist). Otherwise the answer is `conflict` and nothing of the batch is
+ * stored. Of several writers at one sequence number, in one process or many, exactly one wins. A
+ * conflict is an answer, not a failure: load the new rows, decide again, append again. The store
+ * never retries.
  *
- * ORDER. Sequence numbers of a tree count from 1 without gaps. Calls of one process take effect in
- * the order in which they are made, so a caller may send a second batch of a tree before the first
- * is answered.
+ * ORDER. Sequence numbers of a tree count from 1 without gaps. Calls of one process take effect
+ * in the order in which they are made, so a caller may send a second batch of a tree before the
+ * first is answered.
  *
  * DURABILITY. When a write resolves, it survives the death of the process and of the machine.
  *
- * VISIBILITY. A read that starts after a write has resolved, in any process, sees the write. A read
- * may see a write whose promise has not resolved yet.
+ * VISIBILITY. A read that starts after a write has resolved, in any process, sees the write. A
+ * read may see a write whose promise has not resolved yet.
  *
- * FAILURE. A rejected promise (`StoreError`) means *unknown*: the write may or may not be there, now
- * or after a restart. The caller must not act as if it were stored (nothing runs) and must not act as
- * if it were not (nothing is retried blindly): it forgets its copy of the tree and loads it again. A
- * store that cannot know what its disk holds answers every later write with `broken`, until reopened.
+ * FAILURE. A rejected promise (`StoreError`) means *unknown*: the write may or may not be there,
+ * now or after a restart. The caller must not act as if it were stored (nothing runs) and must
+ * not act as if it were not (nothing is retried blindly): it forgets its copy of the tree and
+ * loads it again. A store that cannot know what its disk holds answers every later write with
+ * `broken`, until reopened.
  *
- * CONCURRENCY. Every method may be called at any time. A store that is closed rejects with `closed`;
- * `close` answers what was called before it.
+ * CONCURRENCY. Every method may be called at any time. A store that is closed rejects with
+ * `closed`; `close` answers what was called before it.
  *
- * LIMITS. What exceeds `LIMITS` or has the wrong shape is refused with a TypeError and not stored:
- * it is a mistake of the caller.
+ * LIMITS. What exceeds `LIMITS` or has the wrong shape is refused with a TypeError and not
+ * stored: it is a mistake of the caller.
  */
 export interface Store {
   append(batch: Batch): Promise<Result<void, 'conflict'>>
@@ -48,7 +50,9 @@ export interface Store {
   /** Trees of one organisation, newest first. */
   listTrees(query: TreeQuery): Promise<Page<TreeInfo, TreeCursor>>
   treeOfRun(org: OrgId, run: RunId): Promise<TreeId | null>
-  /** Organisations that have a tree. For background jobs; a request has its `org` from the badge. */
+  /**
+   * Organisations that have a tree. For background jobs; a request has its `org` from the badge.
+   */
   orgs(): Promise<OrgId[]>
 
   /** A cache of the fold: replaces the one before, may be lost, never feeds `verify`. */

@@ -221,7 +221,7 @@ export function concurrency(store: () => Store, another: () => Promise<Store>): 
       expect(await seqs(store(), 'a')).toEqual(upTo(11))
     })
 
-    test('any interleaving of good and bad batches leaves what a plain list would hold', async () => {
+    test('any mix of good and bad batches leaves what a plain list would hold', async () => {
       let round = 0
       const step = fc.record({
         tree: fc.nat(2),
@@ -248,7 +248,11 @@ export function concurrency(store: () => Store, another: () => Promise<Store>): 
       }
       await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 25 }), check), { numRuns: 60 })
     })
+  })
+}
 
+export function closing(store: () => Store, another: () => Promise<Store>): void {
+  describe('CONCURRENCY, when closing', () => {
     test('close answers what was called before it, and nothing after it', async () => {
       await store().append(opening('b', { count: 2_000 }))
       const answers = upTo(50).map((i) => store().append(opening(`t${i}`)))

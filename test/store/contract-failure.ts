@@ -7,9 +7,14 @@ import { key, next, OK, ORG, opened, opening, row, rows, seqs, upTo } from './fi
 const call = (name: string): CallId => `call_${name}`
 
 /** Clauses about failing writes and about limits. */
-export function failure(store: () => Store): void {
-  /** One call of each writing method, and whether its effect can be seen. */
-  const writes: Record<WriteName, { run(s: Store): Promise<unknown>; seen(): Promise<boolean> }> = {
+interface Write {
+  run(faulty: Store): Promise<unknown>
+  seen(): Promise<boolean>
+}
+
+/** One call of each writing method, and whether its effect can be seen. */
+function writesOf(store: () => Store): Record<WriteName, Write> {
+  return {
     append: {
       run: (s) => s.append(next('a', 1)),
       seen: async () => (await store().head(key('a')))?.seq === 2,
@@ -44,6 +49,10 @@ export function failure(store: () => Store): void {
       seen: async () => (await store().getResult({ ...key('a'), call: call('1') })) === null,
     },
   }
+}
+
+export function failure(store: () => Store): void {
+  const writes = writesOf(store)
   const prepare = async (): Promise<void> => {
     await store().append(opening('a'))
     const old = { bytes: Buffer.from('old'), expiresAt: 5 }

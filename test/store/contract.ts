@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe } from 'vitest'
 import type { Store } from '../../src/store/store.ts'
-import { atomicity, concurrency, conflict, durability, order } from './contract-append.ts'
+import { atomicity, closing, concurrency, conflict, durability, order } from './contract-append.ts'
 import { failure, limits } from './contract-failure.ts'
 import { index, receiptsAndSettings, results, snapshots } from './contract-side.ts'
 
@@ -38,6 +38,7 @@ export function contract(name: string, makePlace: () => Promise<Place>): void {
     durability(() => store, another)
     failure(() => store)
     concurrency(() => store, another)
+    closing(() => store, another)
     limits(() => store)
     index(() => store)
     snapshots(() => store)

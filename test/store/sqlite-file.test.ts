@@ -99,7 +99,7 @@ describe('the file', () => {
 })
 
 describe('limits of the disk', () => {
-  test('full: the batch is not there, reading works, and so does writing when there is room', async () => {
+  test('full: the batch is not there; reading works, and writing when there is room', async () => {
     const store = await open({ databaseBytesMax: 3_000_000 })
     await store.append(opening('a'))
     const result = { bytes: new Uint8Array(1_000_000), expiresAt: 1 }
@@ -197,6 +197,20 @@ describe('the thread', () => {
     const late = thread.write((flat) => flat.push(OP.sweep, 1))
     await expect(late).rejects.toMatchObject({ code: 'broken' })
     await thread.close(Promise.resolve())
+  })
+})
+
+describe('the writer', () => {
+  test('a write that it does not know stops it; no caller is left without answer', async () => {
+    const options = { file, busyTimeoutMs: 1, databaseBytesMax: 0, rollback: 'refuse' } as const
+    await (await open()).close()
+    const thread = new WriterThread(options)
+    await thread.ready
+    const good = thread.write((flat) => flat.push(OP.beat, 'e', 1))
+    const bad = thread.write((flat) => flat.push(99, 'what'))
+    const broken = { status: 'rejected', reason: { code: 'broken' } }
+    expect(await Promise.allSettled([good, bad])).toMatchObject([broken, broken])
+    expect(await (await open()).lastBeat('e')).toBeNull()
   })
 })
 
