@@ -45,7 +45,7 @@ export function classify(input: ClassifyInput): Facts | Promise<Facts> {
   if (fault !== null) return { ...facts, fault }
   const rules = tool.rules.filter((rule) => applies(tool, rule.when, args))
   const probes = slowProbes(input.server, rules, args)
-  if (probes.size > 0) return withProbes({ input, facts, tool, args, rules, probes })
+  if (probes !== null) return withProbes({ input, facts, tool, args, rules, probes })
   return finish({ input, facts, tool, args, rules, untracked: new Map() })
 }
 
@@ -77,12 +77,16 @@ function finish(work: Work & { untracked: Call['untracked'] }): Facts {
     return touches.length > 0 ? null : 'the catalog has no rule for these arguments'
   })
   return {
-    ...facts,
+    tool: facts.tool,
+    definition: facts.definition,
+    status: facts.status,
     touches: fault === null ? touches : [],
-    args: capturedArgs(args, [...tool.record, ...input.capture]),
+    args: capturedArgs(args, tool.record, input.capture),
+    argsDigest: facts.argsDigest,
     usd: tool.usd,
     idempotent: tool.idempotent,
     fault,
+    guardrail: null,
   }
 }
 
@@ -109,7 +113,7 @@ function baseFacts(input: ClassifyInput): Facts {
     definition: input.definition,
     status: statusOf(input),
     touches: [],
-    args: isMap ? capturedArgs((args ?? {}) as Args, input.capture) : {},
+    args: {},
     argsDigest: digest ?? hash('sha256', input.digestSalt, 'hex'),
     usd: null,
     idempotent: false,
@@ -135,11 +139,14 @@ function digestOf(salt: string, args: unknown): string | null {
 }
 
 /** `fromEntries` defines members, so a captured `__proto__` stays a member. */
-function capturedArgs(args: Args, names: readonly string[]): Readonly<Record<string, Json>> {
-  if (names.length === 0) return {}
-  return Object.fromEntries(
-    names.filter((name) => Object.hasOwn(args, name)).map((name) => [name, args[name] as Json]),
-  )
+function capturedArgs(
+  args: Args,
+  record: readonly string[],
+  capture: readonly string[],
+): Readonly<Record<string, Json>> {
+  if (record.length === 0 && capture.length === 0) return {}
+  const names = [...record, ...capture].filter((name) => Object.hasOwn(args, name))
+  return Object.fromEntries(names.map((name) => [name, args[name] as Json]))
 }
 
 function touchesOf(
@@ -148,10 +155,11 @@ function touchesOf(
   rules: readonly Rule[],
 ): Result<readonly Touch[], string> {
   const touches: Touch[] = []
-  const files = new FileTouches(catalog)
+  let files: FileTouches | null = null
   for (const rule of rules) {
     if (rule.do === 'fault') return err(rule.words)
     if (rule.do === 'files') {
+      files ??= new FileTouches(catalog)
       for (const use of rule.uses) {
         const fault = addFileUse(files, call.server, use, call.args)
         if (fault !== null) return err(fault)
@@ -167,11 +175,13 @@ function touchesOf(
         action,
         effect: rule.effect ?? kind.effect,
         reversible: rule.reversible ?? kind.reversible,
-        ...touch.value,
+        resources: touch.value.resources,
+        within: touch.value.within,
+        hosts: touch.value.hosts,
       })
     }
   }
-  return ok([...touches, ...files.touches()])
+  return ok(files === null ? touches : [...touches, ...files.touches()])
 }
 
 /** Null: the rule is about secrets and there is none, so it adds nothing. */
@@ -203,7 +213,8 @@ function typedValues(
     for (const source of sources) {
       const some = valuesOf(call, type, source)
       if (!some.ok) return some
-      values = some.value === null || values === null ? null : [...values, ...some.value]
+      if (some.value === null || values === null) values = null
+      else values = sources.length === 1 ? some.value : [...values, ...some.value]
     }
     if (values !== null) found[type] = values
   }
@@ -216,9 +227,13 @@ function raised(touch: Touch, effect: Effect): Touch {
 }
 
 /** Probes among the rules that need a process, and so an answer before the rules are applied. */
-function slowProbes(server: ServerBinding, rules: readonly Rule[], args: Args): ReadonlySet<Probe> {
+function slowProbes(
+  server: ServerBinding,
+  rules: readonly Rule[],
+  args: Args,
+): ReadonlySet<Probe> | null {
+  if (server.worktree === null) return null
   const probes = new Set<Probe>()
-  if (server.worktree === null) return probes
   for (const rule of rules) {
     if (rule.do !== 'touch') continue
     for (const source of rule.resources.flatMap((typed) => typed.sources)) {
@@ -226,7 +241,7 @@ function slowProbes(server: ServerBinding, rules: readonly Rule[], args: Args): 
       if (probe !== null) probes.add(probe)
     }
   }
-  return probes
+  return probes.size > 0 ? probes : null
 }
 
 function slowProbe(source: Source, args: Args): Probe | null {

@@ -5,7 +5,7 @@ import type { Touch } from '../core/facts.ts'
 import { err, ok, type Result } from '../core/result.ts'
 import { locate, type Place, type Root, type ServerBinding } from './bindings.ts'
 import type { ActionKind, Catalog, FileUse } from './catalog.ts'
-import { currentBranch } from './git-probe.ts'
+import { currentBranch, hooksFolder } from './git-probe.ts'
 import { isGitInternal, isHookPath, isSecretPath } from './secrets.ts'
 
 /** A listing or move of more is not judged path by path. Bounds the cost of one call. */
@@ -52,7 +52,7 @@ export class FileTouches {
       })
     }
     const hook =
-      use === 'write' && isHookPath(at) ? this.#put('repo.internals.write', root, {}) : null
+      use === 'write' && isHook(root, at) ? this.#put('repo.internals.write', root, {}) : null
     const branch = this.#branch(root)
     if (!branch.ok) return branch.error
     const action = use === 'read' || use === 'list' ? 'repo.read' : `repo.file.${use}`
@@ -110,6 +110,12 @@ export class FileTouches {
     if (at.secret !== undefined) found.secrets.add(at.secret)
     return null
   }
+}
+
+function isHook(root: Root, path: string): boolean {
+  if (isHookPath(path)) return true
+  const folder = hooksFolder(root.real)
+  return folder !== null && (folder === '' || path === folder || path.startsWith(`${folder}/`))
 }
 
 /** Adds what one file use of a rule touches; returns words when that cannot be told. */

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { existsSync, lstatSync, readFileSync } from 'node:fs'
-import { isAbsolute, join } from 'node:path'
+import { isAbsolute, join, relative, resolve } from 'node:path'
 import { err, ok, type Result } from '../core/result.ts'
 import { canonicalBranch } from './branch-name.ts'
 import { isSecretPath } from './secrets.ts'
@@ -158,6 +158,19 @@ function oneRevision(worktree: string, dirs: GitDirs, side: string): Result<stri
   // A hash may belong to any branch. It holds no `/`, so it cannot be a path out of the repository.
   if (/^[0-9a-f]{7,64}$/.test(base)) return ok(null)
   return err(`\`${side}\` is no branch, tag or commit hash of this repository`)
+}
+
+/**
+ * The folder of the working tree from which git runs hooks, if the repository's config names one: a
+ * file written there is code that the next commit runs.
+ */
+export function hooksFolder(worktree: string): string | null {
+  const dirs = gitDirs(worktree)
+  const text = dirs.ok ? readText(join(dirs.value.common, 'config')) : null
+  const named = /^\s*hooksPath\s*=\s*"?([^"\n]+?)"?\s*$/im.exec(text ?? '')?.[1]
+  if (named === undefined) return null
+  const inside = relative(worktree, resolve(worktree, named))
+  return inside.startsWith('..') || isAbsolute(inside) ? null : inside
 }
 
 /** Whether the repository's config holds credentials, which `git remote -v` would print. */

@@ -24,14 +24,14 @@ describe('against the running servers', () => {
       const tool = catalogOf(name).tools.get(definition.name)
       if (tool === undefined) continue
       const schema = definition.inputSchema as {
-        properties?: Record<string, any>
+        properties?: Record<string, { enum?: string[]; default?: unknown }>
         required?: string[]
       }
       expect([...tool.args.keys()].sort(), tool.name).toEqual(
         Object.keys(schema.properties ?? {}).sort(),
       )
       for (const [arg, spec] of tool.args) {
-        const property = schema.properties![arg]
+        const property = schema.properties![arg]!
         if (schema.required?.includes(arg)) expect(spec.required, `${tool.name}.${arg}`).toBe(true)
         if (property.enum) expect(spec.oneOf, `${tool.name}.${arg}`).toEqual(property.enum)
         const standard = spec.types.includes('worktree') ? undefined : spec.default
