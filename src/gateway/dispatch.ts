@@ -164,7 +164,7 @@ function relay(
   const onNotification = relayNotify(request)
   const send = (until: AbortSignal) =>
     upstream.call(method, params, { signal: until, onNotification })
-  return gate.door.callMethod(principal, { method, server, params, signal, send })
+  return gate.door.relay(principal, { method, server, params, signal, send })
 }
 
 /** What a client reads when an upstream has answered, or has not. */

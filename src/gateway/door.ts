@@ -73,15 +73,16 @@ export interface JudgedRequest {
 export interface Door {
   /**
    * Who holds this token. Null for a missing, unknown, expired or revoked badge: the transports answer
-   * 401. Never an empty identity. Synchronous, because every request pays for it; `session` is ''.
+   * 401. Never an empty identity. `session` is ''. Every request pays for it: at once for a badge that
+   * was seen before, a promise for a new one.
    */
-  identify(token: string | null): Principal | null
+  identify(token: string | null): Principal | null | Promise<Principal | null>
   /** Judges and runs a tool call. Never rejects; whatever resolves is sent to the client. */
   callTool(principal: Principal, request: ToolCallRequest): Promise<RpcReply>
   /** Which of these tools the principal may see. */
   visibleTools(principal: Principal, tools: readonly UpstreamTool[]): readonly UpstreamTool[]
   /** Judges any other request for an upstream, and sends it when it is allowed. Never rejects. */
-  callMethod(principal: Principal, request: JudgedRequest): Promise<RpcReply>
+  relay(principal: Principal, request: JudgedRequest): Promise<RpcReply>
   /** Whether the principal may see what this server lists (resources, templates, prompts). */
   mayList(principal: Principal, listing: { server: string; method: string }): boolean
   /** A client session ended (legacy DELETE or idle, end of stdio input). */

@@ -108,8 +108,10 @@ class Endpoint {
       const error = { code: HEADER_MISMATCH, message: `the header \`${repeated}\` comes twice` }
       return sendJson(res, 400, responseText(null, { error }))
     }
-    const principal = this.#identify(req, res)
-    if (principal === null) return
+    const token = bearerToken(req)
+    const found = this.#gate.door.identify(token)
+    const principal = found instanceof Promise ? await found : found
+    if (principal === null) return this.#challenge(res, token)
     if (req.method === 'POST') return this.#post(req, res, principal)
     const post = legacyPost(req, res, principal, acceptsOf(req))
     const modern = post.version !== null && isModernVersion(post.version)
@@ -121,10 +123,7 @@ class Endpoint {
   }
 
   /** Threat 28: without a valid badge there is no identity, and nothing further is looked at. */
-  #identify(req: IncomingMessage, res: ServerResponse): Principal | null {
-    const token = bearerToken(req)
-    const principal = this.#gate.door.identify(token)
-    if (principal !== null) return principal
+  #challenge(res: ServerResponse, token: string | null): void {
     const parts: string[] = []
     if (token !== null) parts.push('error="invalid_token"')
     if (this.#metadataUrl !== null) parts.push(`resource_metadata="${this.#metadataUrl}"`)
@@ -132,7 +131,6 @@ class Endpoint {
     const message = 'no valid badge: it is missing, unknown, expired or revoked'
     const body = responseText(null, rpcError(INVALID_REQUEST, message))
     sendJson(res, 401, body, { 'www-authenticate': challenge, connection: 'close' })
-    return null
   }
 
   async #post(req: IncomingMessage, res: ServerResponse, principal: Principal): Promise<void> {
