@@ -1,0 +1,227 @@
+import { issueBadge } from '../badge/badge.ts'
+import type { Actor, ApprovalRule, Command, Envelope } from '../core/command.ts'
+import type { Entry } from '../core/entry.ts'
+import type { Instant, Json, OrgId, RunId, TreeId } from '../core/id.ts'
+import type { Terms } from '../core/lease.ts'
+import { RULES_VERSION } from '../core/limits.ts'
+import type { Refusal } from '../core/reason.ts'
+import { err, ok, type Result } from '../core/result.ts'
+import type { Run, Tree } from '../core/tree.ts'
+import { type Prompt, promptHash } from '../lease-file/prompt.ts'
+import { fromRows } from '../ledger/chain.ts'
+import { issueReceipt, type Receipt } from '../ledger/receipt.ts'
+import type { SigningKey } from '../ledger/sign.ts'
+import { newId } from '../runs/new-id.ts'
+import type { Runs } from '../runs/runs.ts'
+import type { Store, TreeKey } from '../store/store.ts'
+
+/** A badge outlives its lease by this much, so that an agent reads why it ended instead of a 401. */
+const BADGE_MARGIN_MS = 10 * 60_000
+
+export interface RunRequest {
+  readonly terms: Terms
+  /** The prompt for a run; composed once the run's id is known. */
+  readonly prompt: (run: RunId) => Prompt
+  readonly envelope: Envelope
+  readonly rule: ApprovalRule
+}
+
+export interface OpenRun extends TreeKey {
+  readonly run: RunId
+  readonly prompt: Prompt
+  readonly promptHash: string
+}
+
+/** A run as lists show it. */
+export interface RunSummary {
+  readonly run: RunId
+  readonly tree: TreeId
+  readonly openedAt: Instant
+  readonly closedAt: Instant | null
+}
+
+/**
+ * Issues leases and badges, and answers for them: opens runs, takes answers, ends runs, hands out
+ * receipts. Everything goes through `Runs`; nothing here judges.
+ */
+export class Authority {
+  readonly org: OrgId
+  readonly #runs: Runs
+  readonly #store: Store
+  readonly #key: SigningKey
+  readonly #clock: () => Instant
+  readonly #issuer: () => string
+
+  constructor(options: {
+    org: OrgId
+    runs: Runs
+    store: Store
+    key: SigningKey
+    clock: () => Instant
+    /** Issuer and audience: one URL serves both. */
+    issuer: () => string
+  }) {
+    this.org = options.org
+    this.#runs = options.runs
+    this.#store = options.store
+    this.#key = options.key
+    this.#clock = options.clock
+    this.#issuer = options.issuer
+  }
+
+  /** Opens a run and requests its lease. Nobody has said yes yet. */
+  async open(request: RunRequest): Promise<Result<OpenRun, Refusal>> {
+    const key = { org: this.org, tree: newId('tree') }
+    const run = newId('run')
+    const prompt = request.prompt(run)
+    const hash = promptHash(prompt)
+    await this.#keepPrompt(hash, prompt)
+    const { envelope, terms, rule } = request
+    const opened = await this.#runs.execute(key, {
+      do: 'open',
+      ...key,
+      run,
+      rules: RULES_VERSION,
+      envelope,
+    })
+    if (!opened.ok) return opened
+    const requested = await this.#runs.execute(key, {
+      do: 'request',
+      run,
+      lease: newId('lease'),
+      terms,
+      promptHash: hash,
+      rule,
+    })
+    return requested.ok ? ok({ ...key, run, prompt, promptHash: hash }) : requested
+  }
+
+  /** The badge of a run whose lease is active. */
+  async badge(run: RunId): Promise<Result<string, Refusal>> {
+    const found = await this.find(run)
+    if (found === null) return unknown(run)
+    const { lease, envelope } = found.run
+    if (lease?.state !== 'active') {
+      return err({ code: 'lease_not_active', message: 'this lease is not active' })
+    }
+    const token = await issueBadge(
+      {
+        ...found.key,
+        run,
+        lease: lease.id,
+        requester: envelope.requester,
+        agent: envelope.agent,
+        expiresAt: lease.expiresAt! + BADGE_MARGIN_MS,
+      },
+      {
+        key: this.#key,
+        issuer: this.#issuer(),
+        audience: `${this.#issuer()}/mcp`,
+        now: this.#clock(),
+        jti: newId('badge'),
+      },
+    )
+    return ok(token)
+  }
+
+  /** A command about a run, in the tree that it belongs to. */
+  async command(run: RunId, command: Command): Promise<Result<void, Refusal>> {
+    const key = await this.#runs.find(this.org, run)
+    if (key === null) return unknown(run)
+    const reply = await this.#runs.execute(key, command)
+    return reply.ok ? ok(undefined) : reply
+  }
+
+  approve(run: RunId, answer: { by: Actor; promptHash: string }): Promise<Result<void, Refusal>> {
+    return this.command(run, { do: 'approve', run, proof: null, ...answer })
+  }
+
+  refuse(run: RunId, answer: { by: Actor; reason: string }): Promise<Result<void, Refusal>> {
+    return this.command(run, { do: 'refuse', run, ...answer })
+  }
+
+  /** Resolves when no node can allow another call of this run. */
+  revoke(run: RunId, answer: { by: Actor; reason: string }): Promise<Result<void, Refusal>> {
+    return this.command(run, { do: 'revoke', run, ...answer })
+  }
+
+  end(run: RunId, answer: { by: Actor; note: string }): Promise<Result<void, Refusal>> {
+    return this.command(run, { do: 'end', run, ...answer })
+  }
+
+  async find(id: RunId): Promise<{ key: TreeKey; tree: Tree; run: Run } | null> {
+    const key = await this.#runs.find(this.org, id)
+    if (key === null) return null
+    const tree = await this.#runs.tree(key).read()
+    const run = tree?.runs.get(id)
+    return tree === null || run === undefined ? null : { key, tree, run }
+  }
+
+  /** The run trees of the organisation, newest first. */
+  async list(options: { open: boolean; limit: number }): Promise<Tree[]> {
+    const query = { org: this.org, limit: options.limit, ...(options.open ? { open: true } : {}) }
+    const page = await this.#store.listTrees(query)
+    const trees = await Promise.all(page.items.map((item) => this.#runs.tree(item).read()))
+    return trees.filter((tree) => tree !== null)
+  }
+
+  async entries(key: TreeKey): Promise<Entry[]> {
+    const read = fromRows(await this.#store.load(key, 0))
+    if (!read.ok) throw new Error(`the ledger of ${key.tree} is damaged: ${read.error}`)
+    return [...read.value]
+  }
+
+  /** Closes a run tree that has ended, and waits until its receipt is there. */
+  async close(key: TreeKey): Promise<Receipt> {
+    await this.#runs.close(key)
+    const receipt = await this.receipt(key)
+    if (receipt === null) throw new Error(`the receipt of ${key.tree} was not written`)
+    return receipt
+  }
+
+  /** The signed receipt; null while the tree is not closed. Made when first asked for, and kept. */
+  async receipt(key: TreeKey): Promise<Receipt | null> {
+    const stored = await this.#store.getReceipt(key, 0)
+    if (stored !== null) return JSON.parse(stored.body) as Receipt
+    const entries = await this.entries(key)
+    const closedAt = entries.findIndex((entry) => entry.type === 'tree.closed')
+    if (closedAt < 0) return null
+    const prompts = await this.#prompts(entries)
+    const receipt = issueReceipt({
+      entries: entries.slice(0, closedAt + 1),
+      prompts,
+      key: this.#key,
+    })
+    const body = JSON.stringify(receipt)
+    await this.#store.putReceipt(key, { number: 0, at: entries[closedAt]!.at, body })
+    await this.#store.dropResults(key)
+    return receipt
+  }
+
+  async prompt(hash: string): Promise<Prompt | null> {
+    const text = await this.#store.getSetting(this.org, `prompt:${hash}`)
+    return text === null ? null : (JSON.parse(text) as Prompt)
+  }
+
+  async #keepPrompt(hash: string, prompt: Prompt): Promise<void> {
+    const key = `prompt:${hash}`
+    const value = JSON.stringify(prompt)
+    // A conflict means that the very same prompt is there already.
+    await this.#store.setSetting({ org: this.org, key, expected: null, value })
+  }
+
+  async #prompts(entries: readonly Entry[]): Promise<Record<string, Json>> {
+    const prompts: Record<string, Json> = {}
+    for (const entry of entries) {
+      if (entry.type !== 'lease.requested' && entry.type !== 'run.delegated') continue
+      const { promptHash: hash } = entry.command
+      const prompt = await this.prompt(hash)
+      if (prompt !== null) prompts[hash] = prompt as unknown as Json
+    }
+    return prompts
+  }
+}
+
+function unknown(run: RunId): Result<never, Refusal> {
+  return err({ code: 'run_unknown', message: `no run ${run} here; \`daypass ps\` lists them` })
+}

@@ -1,0 +1,123 @@
+import type { BadgeVerifier } from '../badge/badge.ts'
+import { type Badge, tokenHash, verifyBadge } from '../badge/badge.ts'
+import { chainOf, isExpired } from '../core/chain.ts'
+import { deniesAction, matchesAction } from '../core/pattern.ts'
+import type { Lease, Run } from '../core/tree.ts'
+import { type CallParts, passCall, passMethod } from './call.ts'
+import type { Door, JudgedRequest, Principal, ToolCallRequest, UpstreamTool } from './door.ts'
+import type { RpcReply } from './jsonrpc.ts'
+
+/** Badges that were verified; a cache, since state is decided on at every use. */
+const VERIFIED_MAX = 10_000
+
+/** The door of the gateway: identifies by badge, shows what the lease grants, judges every call. */
+export class JudgedDoor implements Door {
+  readonly #parts: CallParts
+  readonly #verifier: BadgeVerifier
+  readonly #onSessionEnd: (principal: Principal) => void
+  readonly #verified = new Map<string, Badge>()
+
+  constructor(
+    parts: CallParts,
+    options: { verifier: BadgeVerifier; onSessionEnd: (principal: Principal) => void },
+  ) {
+    this.#parts = parts
+    this.#verifier = options.verifier
+    this.#onSessionEnd = options.onSessionEnd
+  }
+
+  identify(token: string | null): Principal | null | Promise<Principal | null> {
+    if (token === null) return null
+    const known = this.#verified.get(tokenHash(token))
+    if (known === undefined) return this.#verify(token)
+    return this.#parts.clock() < known.expiresAt ? principalOf(known) : null
+  }
+
+  async #verify(token: string): Promise<Principal | null> {
+    const verified = await verifyBadge(token, this.#verifier, this.#parts.clock())
+    if (!verified.ok) return null
+    const badge = verified.value
+    // A run that the store does not know is nobody (threat 28).
+    const tree = await this.#parts.runs
+      .tree(badge)
+      .read()
+      .catch(() => null)
+    if (tree?.runs.get(badge.run)?.lease?.id !== badge.lease) return null
+    if (this.#verified.size >= VERIFIED_MAX) {
+      this.#verified.delete(this.#verified.keys().next().value!)
+    }
+    this.#verified.set(tokenHash(token), badge)
+    return principalOf(badge)
+  }
+
+  callTool(principal: Principal, request: ToolCallRequest): Promise<RpcReply> {
+    return passCall(this.#parts, principal, request)
+  }
+
+  relay(principal: Principal, request: JudgedRequest): Promise<RpcReply> {
+    return passMethod(this.#parts, principal, request)
+  }
+
+  visibleTools(principal: Principal, tools: readonly UpstreamTool[]): readonly UpstreamTool[] {
+    const chain = this.#usableChain(principal)
+    if (chain === null) return []
+    return tools.filter((tool) =>
+      this.#parts.desks
+        .actionsOf(tool)
+        .some((action) => chain.every(({ lease }) => mayEver(lease!, action))),
+    )
+  }
+
+  /** Listings beside tools show nothing that can be read: what is read is judged one by one. */
+  mayList(principal: Principal, { method }: { server: string; method: string }): boolean {
+    const chain = this.#usableChain(principal)
+    const action = LISTED[method]
+    return (
+      chain !== null && action !== undefined && chain.every(({ lease }) => mayEver(lease!, action))
+    )
+  }
+
+  #usableChain(principal: Principal): readonly Run[] | null {
+    const tree = this.#parts.runs.tree(principal).peek()
+    const run = tree?.runs.get(principal.run)
+    if (tree == null || run === undefined) return null
+    const chain = chainOf(tree, run)
+    return chain.every((each) => isUsable(each, this.#parts.clock())) ? chain : null
+  }
+
+  sessionEnded(principal: Principal): void {
+    this.#onSessionEnd(principal)
+  }
+
+  onEnd(principal: Principal, ended: (why: string) => void): () => void {
+    return this.#parts.inFlight.onEnd(principal.run, ended)
+  }
+
+  onVisibilityChanged(principal: Principal, changed: () => void): () => void {
+    return this.#parts.inFlight.onChange(principal.run, changed)
+  }
+}
+
+/** What must be granted, on anything, for a listing to be of use. */
+const LISTED: Readonly<Record<string, string>> = {
+  'resources/list': 'mcp.resource.read',
+  'resources/templates/list': 'mcp.resource.read',
+  'prompts/list': 'mcp.prompt.get',
+}
+
+function principalOf({ org, tree, run }: Badge): Principal {
+  return { org, tree, run, session: '' }
+}
+
+function isUsable({ lease }: Run, now: number): boolean {
+  return lease?.state === 'active' && !isExpired(lease, now)
+}
+
+/** Whether some call of this action could be allowed, or asked for, under the lease. */
+function mayEver(lease: Lease, action: string): boolean {
+  const { deny, ceiling, grants } = lease.compiled
+  if (deny.some((pattern) => deniesAction(pattern, action))) return false
+  if (ceiling !== null && !ceiling.some((pattern) => matchesAction(pattern, action))) return false
+  if (lease.terms.onExceed === 'ask') return true
+  return grants.some((grant) => grant.actions.some((pattern) => matchesAction(pattern, action)))
+}

@@ -1,0 +1,282 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join, resolve } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
+import { createApi } from './authority/api.ts'
+import { Authority } from './authority/authority.ts'
+import { deskOf, hostsByAction, shippedVocabulary } from './authority/catalogs.ts'
+import { type Config, EMPTY_CONFIG, loadConfig } from './authority/config.ts'
+import { freshKeys, type Keys, loadKeys } from './authority/keys.ts'
+import { mergePin, type Pins, readPins, writePins } from './catalog/pin.ts'
+import type { Instant } from './core/id.ts'
+import { err, ok, type Result } from './core/result.ts'
+import type { Vocabulary } from './core/vocabulary.ts'
+import { Rounds } from './gateway/call-key.ts'
+import { type Desk, Desks } from './gateway/desk.ts'
+import { createMcpHandler } from './gateway/http-server.ts'
+import { InFlight } from './gateway/in-flight.ts'
+import { JudgedDoor } from './gateway/judged-door.ts'
+import { Locks } from './gateway/locks.ts'
+import { Results } from './gateway/results.ts'
+import { Upstreams } from './gateway/upstreams.ts'
+import { newId } from './runs/new-id.ts'
+import { Runs } from './runs/runs.ts'
+import { openMemory } from './store/memory.ts'
+import { openSqlite } from './store/sqlite.ts'
+import type { Store } from './store/store.ts'
+import { VERSION } from './version.ts'
+
+/** The one organisation of a local installation. */
+export const LOCAL_ORG = 'local'
+
+export interface DaypassOptions {
+  /** `.daypass`: database, keys, pins, receipts. Null: everything in memory, gone with the process. */
+  readonly folder: string | null
+  /** `daypass.yaml`; null: no servers. */
+  readonly configFile: string | null
+  /** Who the operator's token stands for. */
+  readonly operator: string
+  /** Servers of the configuration to leave out. */
+  readonly without?: readonly string[]
+  /** Start the servers of the configuration; questions about runs do not need them. */
+  readonly servers?: boolean
+  readonly port?: number
+  readonly clock?: () => Instant
+}
+
+/** Everything, put together: the only place that constructs the parts. */
+export interface Daypass {
+  readonly url: string
+  readonly operatorToken: string
+  readonly authority: Authority
+  readonly runs: Runs
+  readonly door: JudgedDoor
+  readonly upstreams: Upstreams
+  readonly desks: Desks
+  readonly config: Config
+  readonly keys: Keys
+  readonly vocabulary: Vocabulary
+  /** Action → hosts, as the prompt shows them. */
+  readonly hosts: Readonly<Record<string, readonly string[]>>
+  /** Stops taking requests, lets what is in flight settle, and closes the store. */
+  close(): Promise<void>
+}
+
+/** Starts everything in this process. Problems are for a person to read. */
+export async function startDaypass(options: DaypassOptions): Promise<Result<Daypass, string[]>> {
+  const configured = options.configFile === null ? ok(EMPTY_CONFIG) : loadConfig(options.configFile)
+  if (!configured.ok) return configured
+  const config = withoutServers(configured.value, options)
+  const folder = resolve(options.configFile ?? '.', '..')
+  const desks = new Map<string, Desk>()
+  const problems: string[] = []
+  for (const server of config.servers) {
+    const desk = deskOf(server, folder)
+    if (desk.ok) desks.set(server.name, desk.value)
+    else problems.push(...desk.error)
+  }
+  const pins = readPinsOf(options.folder)
+  if (!pins.ok) problems.push(pins.error)
+  if (problems.length > 0 || !pins.ok) return err(problems)
+  const clock = options.clock ?? Date.now
+  const keys = options.folder === null ? freshKeys(clock()) : loadKeys(options.folder, clock())
+  const store =
+    options.folder === null
+      ? openMemory()
+      : await openSqlite({ file: join(options.folder, 'daypass.db') })
+  return ok(await assemble({ options, config, desks, pins: pins.value, clock, keys, store }))
+}
+
+interface Parts {
+  readonly options: DaypassOptions
+  readonly config: Config
+  readonly desks: ReadonlyMap<string, Desk>
+  readonly pins: Pins
+  readonly clock: () => Instant
+  readonly keys: Keys
+  readonly store: Store
+}
+
+async function assemble(parts: Parts): Promise<Daypass> {
+  const { options, config, clock, keys, store } = parts
+  const vocabulary = shippedVocabulary()
+  const serverInfo = { name: 'daypass', version: VERSION }
+  const runs = new Runs({ store, clock, executor: newId('exec') })
+  const upstreams = new Upstreams(
+    Object.fromEntries(config.servers.map(({ name, upstream }) => [name, upstream])),
+    { client: serverInfo },
+  )
+  const desks = new Desks({ desks: parts.desks, upstreams, pins: parts.pins, store })
+  const http = createServer()
+  const url = await listen(http, options.port ?? 0)
+  const authority = new Authority({
+    org: LOCAL_ORG,
+    runs,
+    store,
+    key: keys.signing,
+    clock,
+    issuer: () => url,
+  })
+  const door = new JudgedDoor(
+    {
+      runs,
+      desks,
+      upstreams,
+      vocabulary,
+      clock,
+      locks: new Locks(),
+      inFlight: new InFlight(runs),
+      results: new Results({ store, key: keys.derive('results'), clock }),
+      rounds: new Rounds(keys.derive('rounds')),
+    },
+    {
+      verifier: {
+        issuer: url,
+        audience: `${url}/mcp`,
+        keyOf: (kid) => (kid === keys.signing.kid ? keys.publicKey : null),
+      },
+      onSessionEnd: () => {},
+    },
+  )
+  const operatorToken = randomBytes(32).toString('base64url')
+  const pin = pinner(parts, desks)
+  const api = createApi({
+    authority,
+    operatorToken,
+    operator: options.operator,
+    status: () => statusOf(parts, upstreams),
+    catalog: () => catalogOf(parts, desks),
+    pin,
+  })
+  const metadata = `${url}/.well-known/oauth-protected-resource/mcp`
+  const mcp = createMcpHandler(door, upstreams, { serverInfo, resourceMetadataUrl: metadata })
+  const rest = getRequestListener(api.fetch)
+  http.on('request', (req: IncomingMessage, res: ServerResponse) => {
+    const path = req.url?.split('?', 1)[0]
+    if (path === '/mcp') mcp(req, res)
+    else if (path === '/.well-known/oauth-protected-resource/mcp') sendMetadata(res, url)
+    else void rest(req, res)
+  })
+  await runs.start()
+  if (options.servers !== false) upstreams.start()
+  return {
+    ...{ url, operatorToken, authority, runs, door, upstreams, desks, config, keys, vocabulary },
+    hosts: hostsByAction(parts.desks.values()),
+    close: async () => {
+      mcp.close()
+      await upstreams.close()
+      await runs.stop()
+      http.closeAllConnections()
+      await new Promise((done) => http.close(done))
+      await store.close()
+    },
+  }
+}
+
+function listen(http: Server, port: number): Promise<string> {
+  const { promise, resolve: done, reject } = Promise.withResolvers<string>()
+  http.once('error', reject)
+  http.listen(port, '127.0.0.1', () => {
+    done(`http://127.0.0.1:${(http.address() as AddressInfo).port}`)
+  })
+  return promise
+}
+
+/** RFC 9728: what a client finds after a 401. Badges come with the run, from no public endpoint. */
+function sendMetadata(res: ServerResponse, url: string): void {
+  res.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store' })
+  res.end(JSON.stringify({ resource: `${url}/mcp`, bearer_methods_supported: ['header'] }))
+}
+
+function withoutServers(config: Config, { without = [], servers }: DaypassOptions): Config {
+  const kept = config.servers.filter(({ name }) => servers !== false && !without.includes(name))
+  return { ...config, servers: kept }
+}
+
+function readPinsOf(folder: string | null): Result<Pins, string> {
+  const file = folder === null ? null : join(folder, 'pins.json')
+  if (file === null || !existsSync(file)) return ok(new Map())
+  return readPins(readFileSync(file, 'utf8'))
+}
+
+/** Accepts what a server presents now, and keeps that on disk. */
+function pinner({ options, ...parts }: Parts, desks: Desks) {
+  let { pins } = parts
+  return (server: string, tool: string): string | null => {
+    const check = parts.desks.has(server) ? desks.checks(server).get(tool) : undefined
+    if (check === undefined || check.definition === '') return null
+    pins = mergePin(pins, { server, tool, hash: check.definition })
+    desks.setPins(pins)
+    if (options.folder !== null) {
+      const file = join(options.folder, 'pins.json')
+      writeFileSync(`${file}.new`, writePins(pins), { mode: 0o600 })
+      renameSync(`${file}.new`, file)
+    }
+    return check.definition
+  }
+}
+
+function statusOf({ options, clock, keys, store, desks }: Parts, upstreams: Upstreams) {
+  return {
+    version: VERSION,
+    folder: options.folder,
+    operator: options.operator,
+    now: clock(),
+    key: keys.signing.kid,
+    store: { kind: options.folder === null ? 'memory' : 'sqlite', ...store.counters() },
+    servers: upstreams.health(),
+    uncatalogued: [...desks].filter(([, desk]) => desk.catalog === null).map(([name]) => name),
+  }
+}
+
+function catalogOf({ desks: all }: Parts, desks: Desks) {
+  const servers = [...all.keys()].map((name) => [name, [...desks.checks(name).values()]])
+  return { servers: Object.fromEntries(servers) }
+}
+
+const OWNER_FILE = 'server.json'
+
+/** Where the process that owns a database is reached: loopback URL and operator token (0600). */
+export interface Owner {
+  readonly url: string
+  readonly token: string
+  readonly pid: number
+}
+
+/** Writes the owner file unless a living process has done so. The returned function removes it. */
+export async function own(folder: string, daypass: Daypass): Promise<(() => void) | null> {
+  if ((await ownerOf(folder)) !== null) return null
+  const file = join(folder, OWNER_FILE)
+  const owner: Owner = { url: daypass.url, token: daypass.operatorToken, pid: process.pid }
+  writeFileSync(`${file}.${process.pid}`, JSON.stringify(owner), { mode: 0o600 })
+  renameSync(`${file}.${process.pid}`, file)
+  return () => {
+    const current = readOwner(folder)
+    if (current?.token === owner.token) rmSync(file, { force: true })
+  }
+}
+
+/** The living owner of a folder; null: nobody owns it, whatever the file says. */
+export async function ownerOf(folder: string): Promise<Owner | null> {
+  const owner = readOwner(folder)
+  if (owner === null) return null
+  try {
+    const response = await fetch(`${owner.url}/v1/status`, {
+      headers: { authorization: `Bearer ${owner.token}` },
+      signal: AbortSignal.timeout(2_000),
+    })
+    return response.ok ? owner : null
+  } catch {
+    return null
+  }
+}
+
+function readOwner(folder: string): Owner | null {
+  try {
+    return JSON.parse(readFileSync(join(folder, OWNER_FILE), 'utf8')) as Owner
+  } catch {
+    return null
+  }
+}
