@@ -1,0 +1,152 @@
+import { actionLeft, callsLeft, descendantsOf, usdLeft } from '../core/chain.ts'
+import { compileTerms } from '../core/compile.ts'
+import type { Entry, EntryOf } from '../core/entry.ts'
+import { type CompiledGrant, permits } from '../core/grant.ts'
+import type { RunId } from '../core/id.ts'
+import { matchesAction } from '../core/pattern.ts'
+import type { Lease, Run, Tree } from '../core/tree.ts'
+import { workedMsAt } from '../core/work.ts'
+import type { CallRecord } from './fold-calls.ts'
+import { mergeResources } from './gather.ts'
+import type {
+  BudgetPart,
+  DeniedPart,
+  EndPart,
+  RevokedPart,
+  RunPart,
+  UnusedPart,
+} from './receipt-body.ts'
+
+/** How each lease ended. */
+export function foldEnds(
+  entries: readonly Entry[],
+  calls: readonly CallRecord[],
+  tree: Tree,
+): Map<RunId, EndPart> {
+  const ends = new Map<RunId, EndPart>()
+  for (const entry of entries) {
+    if (entry.type !== 'lease.ended') continue
+    const { run, reason, note, endedAt, at: observedAt } = entry
+    const expiresAt = tree.runs.get(run)!.lease!.expiresAt
+    const event = reason === 'event' ? eventOf(entry, entries, calls) : null
+    ends.set(run, { reason, note, endedAt, observedAt, expiresAt, event })
+  }
+  return ends
+}
+
+function eventOf(
+  entry: EntryOf<'lease.ended'>,
+  entries: readonly Entry[],
+  calls: readonly CallRecord[],
+): EndPart['event'] {
+  const cause = 'cause' in entry ? entries[entry.cause - 1] : undefined
+  if (cause?.type !== 'call.settled' && cause?.type !== 'call.resolved') return null
+  const { call } = cause.command
+  return { call, actions: calls.find(({ part }) => part.call === call)!.part.actions }
+}
+
+export function foldRuns(
+  tree: Tree,
+  ends: ReadonlyMap<RunId, EndPart>,
+  calls: readonly CallRecord[],
+  denied: readonly DeniedPart[],
+): RunPart[] {
+  return [...tree.runs.values()].map((run) => {
+    const { lease } = run
+    return {
+      run: run.id,
+      parent: run.parent,
+      depth: run.depth,
+      agent: run.envelope.agent,
+      purpose: run.envelope.purpose,
+      requester: run.envelope.requester,
+      lease: lease?.id ?? null,
+      revision: lease?.revision ?? 0,
+      openedAt: run.openedAt,
+      approvedAt: lease?.approvedAt ?? null,
+      expiresAt: lease?.expiresAt ?? null,
+      ended: ends.get(run.id) ?? null,
+      calls: calls.filter(({ part }) => part.run === run.id).length,
+      denied: denied.reduce((sum, part) => sum + (part.run === run.id ? part.times : 0), 0),
+      budget: lease === null ? null : budgetOf(lease, tree.at),
+    }
+  })
+}
+
+function budgetOf(lease: Lease, now: number): BudgetPart {
+  const { terms, spent, spentBelow } = lease
+  const below = (action: string) => spentBelow.byAction[action] ?? 0
+  return {
+    calls: {
+      limit: terms.maxToolCalls,
+      used: spent.calls,
+      below: spentBelow.calls,
+      left: callsLeft(lease),
+    },
+    usd: { limit: terms.usd, used: spent.usd, below: spentBelow.usd, left: usdLeft(lease) },
+    work: {
+      limitMs: terms.workSeconds === null ? null : terms.workSeconds * 1000,
+      usedMs: workedMsAt(lease, now),
+    },
+    limits: Object.keys(terms.limits)
+      .sort()
+      .map((action) => ({
+        action,
+        limit: terms.limits[action]!,
+        used: spent.byAction[action] ?? 0,
+        below: below(action),
+        left: actionLeft(lease, action),
+      })),
+  }
+}
+
+/** What the end took away. A lease that never was active had nothing. */
+export function foldRevoked(tree: Tree): RevokedPart {
+  const lease = tree.runs.get(tree.root)!.lease
+  const badges = [...tree.runs.values()].filter((run) => run.lease?.approvedAt != null).length
+  if (lease === null || lease.approvedAt === null) {
+    return { calls: 0, seconds: 0, permissions: 0, badges }
+  }
+  const until = lease.endedAt ?? tree.at
+  const work = lease.terms.workSeconds
+  const left = Math.min(
+    lease.expiresAt! - until,
+    work === null ? Number.POSITIVE_INFINITY : work * 1000 - workedMsAt(lease, until),
+  )
+  return {
+    calls: callsLeft(lease),
+    seconds: Math.max(0, Math.floor(left / 1000)),
+    permissions: new Set(lease.terms.grants.flatMap((grant) => grant.actions)).size,
+    badges,
+  }
+}
+
+/** Granted actions, grant by grant, that no allowed call of the run or of one below it needed. */
+export function foldUnused(tree: Tree, calls: readonly CallRecord[]): UnusedPart[] {
+  return [...tree.runs.values()].flatMap((run) => {
+    if (run.lease === null || run.lease.approvedAt === null) return []
+    const below = new Set([run, ...descendantsOf(tree, run)].map(({ id }) => id))
+    const own = calls.filter(({ part }) => below.has(part.run))
+    return unusedOf(run, own)
+  })
+}
+
+function unusedOf(run: Run, calls: readonly CallRecord[]): UnusedPart[] {
+  return compileTerms(run.lease!.terms).grants.flatMap((compiled) =>
+    compiled.actions
+      .filter((action) => !calls.some((call) => isUsed({ ...compiled, actions: [action] }, call)))
+      .map((action) => ({
+        run: run.id,
+        action: action.text,
+        resources: mergeResources([compiled.grant.resources]),
+      })),
+  )
+}
+
+function isUsed(grant: CompiledGrant, { facts }: CallRecord): boolean {
+  return facts.touches.some(
+    (touch) =>
+      grant.actions.some((action) => matchesAction(action, touch.action)) &&
+      permits(grant, touch, facts.args) === null,
+  )
+}
