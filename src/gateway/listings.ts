@@ -10,7 +10,11 @@ export const READY_WAIT_MS = 10_000
 export async function listTools(gate: Gate, principal: Principal): Promise<JsonObject> {
   const { upstreams, door } = gate
   await upstreams.ready(READY_WAIT_MS)
-  await Promise.all([...upstreams.all()].map((upstream) => upstream.refreshTools()))
+  // What is known is answered at once; what has changed is announced when it is known.
+  const refreshed = [...upstreams.all()].map((upstream) =>
+    upstream.tools.size === 0 ? upstream.refreshTools() : void upstream.refreshTools(),
+  )
+  await Promise.all(refreshed)
   const visible = door.visibleTools(principal, upstreams.tools())
   return { tools: visible.map(({ definition, name }) => ({ ...definition, name })) }
 }

@@ -32,6 +32,9 @@ const CACHEABLE = new Set([
   'resources/read',
 ])
 
+/** What an upstream may ask of a client, and nothing that we would have to serve (such as tasks). */
+const RELAYED = new Set(['elicitation', 'sampling', 'roots'])
+
 /** Which member of `params` the header `Mcp-Name` repeats. */
 const NAME_SOURCE: Readonly<Record<string, string>> = {
   'tools/call': 'name',
@@ -55,6 +58,7 @@ export function claimsModern(params: JsonObject): boolean {
 /** What a valid request of the modern era says about the client. */
 export interface Envelope {
   readonly version: string
+  /** Those that are relayed. */
   readonly clientCapabilities: JsonObject
 }
 
@@ -65,7 +69,8 @@ export function readEnvelope(params: JsonObject): Result<Envelope, RpcError> {
   if (typeof version !== 'string') return err(invalidEnvelope(META_VERSION))
   const clientCapabilities = meta[META_CLIENT_CAPABILITIES]
   if (!isObject(clientCapabilities)) return err(invalidEnvelope(META_CLIENT_CAPABILITIES))
-  return ok({ version, clientCapabilities })
+  const relayed = Object.entries(clientCapabilities).filter(([name]) => RELAYED.has(name))
+  return ok({ version, clientCapabilities: Object.fromEntries(relayed) })
 }
 
 /** Refuses a version that is not served, and says which is. */

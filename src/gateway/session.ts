@@ -18,8 +18,6 @@ export interface Session {
   readonly inFlight: Map<RequestId, AbortController>
   stream: EventStream | null
   seenAt: number
-  /** What to undo when the session ends. */
-  readonly cleanup: (() => void)[]
 }
 
 /** The legacy sessions of one gateway process. */
@@ -47,7 +45,6 @@ export class SessionTable {
       inFlight: new Map(),
       stream: null,
       seenAt: performance.now(),
-      cleanup: [],
     }
     this.#sessions.set(id, session)
     return session
@@ -66,7 +63,6 @@ export class SessionTable {
 
   end(session: Session): void {
     if (!this.#sessions.delete(session.id)) return
-    for (const undo of session.cleanup) undo()
     session.stream?.end()
     for (const abort of session.inFlight.values()) abort.abort()
     this.#onEnded(session.principal)

@@ -68,6 +68,27 @@ export function childEnvironment(
   return Object.assign(env, configured)
 }
 
+/** Children that live. Should this process exit without closing them, they must not outlive it. */
+const alive = new Set<number>()
+let watchesExit = false
+
+function keepTrackOf(pid: number): void {
+  alive.add(pid)
+  if (watchesExit) return
+  watchesExit = true
+  process.once('exit', () => {
+    for (const child of alive) signalGroup(child, 'SIGKILL')
+  })
+}
+
+function signalGroup(pid: number, signal: 'SIGTERM' | 'SIGKILL'): void {
+  try {
+    process.kill(process.platform === 'win32' ? pid : -pid, signal)
+  } catch {
+    // Already gone.
+  }
+}
+
 /** An MCP server as a child process. No shell is involved: arguments arrive as they are written. */
 export class StdioLink implements Link {
   readonly kind = 'stdio'
@@ -113,6 +134,7 @@ export class StdioLink implements Link {
     return new Promise((resolve, reject) => {
       child.once('spawn', () => {
         this.#open = true
+        keepTrackOf(child.pid as number)
         resolve()
       })
       child.once('error', (error) => {
@@ -120,6 +142,7 @@ export class StdioLink implements Link {
       })
       this.#exited = new Promise((done) => {
         child.once('close', (code, signal) => {
+          alive.delete(child.pid as number)
           done()
           this.#ended(code ?? signal, events)
         })
@@ -164,9 +187,9 @@ export class StdioLink implements Link {
     this.#writer?.flush()
     child.stdin.end()
     if (await this.#exitsWithin(STOP_PATIENCE_MS)) return
-    this.#signal('SIGTERM')
+    signalGroup(child.pid as number, 'SIGTERM')
     if (await this.#exitsWithin(STOP_PATIENCE_MS)) return
-    this.#signal('SIGKILL')
+    signalGroup(child.pid as number, 'SIGKILL')
     await this.#exitsWithin(STOP_PATIENCE_MS)
   }
 
@@ -242,17 +265,6 @@ export class StdioLink implements Link {
 
   #note(text: string): void {
     this.#stderr = (this.#stderr + text).slice(-STDERR_BYTES_MAX)
-  }
-
-  #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
-    const pid = this.#child?.pid
-    if (pid === undefined) return
-    try {
-      if (process.platform === 'win32') process.kill(pid, signal)
-      else process.kill(-pid, signal)
-    } catch {
-      // Already gone.
-    }
   }
 
   #exitsWithin(ms: number): Promise<boolean> {

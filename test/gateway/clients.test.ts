@@ -3,7 +3,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Client } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { filesystem, startGateway, type TestGateway, textOf, until } from './support/gateway.ts'
+import {
+  filesystem,
+  modern,
+  startGateway,
+  type TestGateway,
+  textOf,
+  until,
+} from './support/gateway.ts'
 import { type HttpFixture, startHttpFixture } from './support/http-fixture.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'daypass-gateway-'))
@@ -145,4 +152,27 @@ test('resources are read from their only server, templates included', async () =
   gateway.door.denied.add('resources/read')
   await expect(client.readResource({ uri: 'fixture://item/8' })).rejects.toThrow(/denied/)
   await fixture.close()
+})
+
+describe('threat 22: an argument that is repeated in a header', () => {
+  test('has to be the same there, and is sent on the same way', async () => {
+    const fixture = await startHttpFixture({ era: 'modern' })
+    await using gateway = await startGateway({ new: { kind: 'http', url: fixture.url } })
+    const client = await gateway.client('alice', 'auto')
+    await client.listTools()
+    const params = { name: 'new.where', arguments: { region: 'zürich' } }
+    expect(textOf(await client.callTool(params))).toBe('zürich')
+    const [body, headers] = modern('tools/call', params)
+    const wrong = [{}, { 'mcp-param-region': 'bern' }, { 'mcp-param-region': '=?base64?*?=' }]
+    for (const header of wrong) {
+      const response = await gateway.post(body, { ...headers, ...header } as Record<string, string>)
+      expect(response.status).toBe(400)
+      expect(await response.json()).toMatchObject({ error: { code: -32020 } })
+    }
+    const encoded = `=?base64?${Buffer.from('zürich').toString('base64')}?=`
+    const right = await gateway.post(body, { ...headers, 'mcp-param-region': encoded })
+    expect(right.status).toBe(200)
+    expect(gateway.door.calls).toHaveLength(2)
+    await fixture.close()
+  })
 })

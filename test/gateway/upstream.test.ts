@@ -100,16 +100,20 @@ describe('a stdio upstream', () => {
 
   test('closing ends the child', async () => {
     const upstreams = await start(rawStdio())
-    const { pid } = JSON.parse(
-      await textFrom(upstreams, 'env').then((text) =>
-        JSON.stringify({ pid: JSON.parse(text).PID }),
-      ),
-    )
-    expect(pid).toBeUndefined()
+    const pid = Number(await textFrom(upstreams, 'pid'))
+    expect(process.kill(pid, 0)).toBe(true)
     await upstreams.close()
     expect(upstreams.health().raw).toEqual({ state: 'closed' })
+    expect(() => process.kill(pid, 0)).toThrow('ESRCH')
     expect(await call(upstreams, 'env')).toMatchObject({ failure: { sent: false } })
   })
+})
+
+test('a child that ignores the end of its input is ended all the same', async () => {
+  const upstreams = await start(rawStdio('stubborn'))
+  const pid = Number(await textFrom(upstreams, 'pid'))
+  await upstreams.close()
+  expect(() => process.kill(pid, 0)).toThrow('ESRCH')
 })
 
 describe('an HTTP upstream', () => {

@@ -25,6 +25,10 @@ export function makeServer(fixture: { cancelled: string[]; extra: string[] }): M
     content: [{ type: 'text', text }],
     _meta: { 'example.com/unknown': { kept: true } },
   }))
+  const region = z.string().meta({ 'x-mcp-header': 'Region' })
+  server.registerTool('where', { inputSchema: z.object({ region }) }, (args) => ({
+    content: [{ type: 'text', text: args.region }],
+  }))
   server.registerTool('fail', { inputSchema: z.object({}) }, () => {
     throw new Error('it broke')
   })

@@ -15,9 +15,13 @@ if (mode === 'crash') {
   process.stderr.write('no such database\n')
   process.exit(7)
 }
+if (mode === 'stubborn') {
+  setInterval(() => {}, 1_000)
+  process.on('SIGTERM', () => {})
+}
 if (mode === 'chatty') process.stdout.write('Welcome to chatty 1.0!\n')
 
-const tools = ['whoami', 'never', 'ask', 'env', 'die', 'argv'].map((name) => ({
+const tools = ['whoami', 'never', 'ask', 'env', 'die', 'argv', 'pid'].map((name) => ({
   name,
   // No `type`: real servers do this, and a typed relay refuses them.
   inputSchema: {},
@@ -59,6 +63,8 @@ function call(id: number, params: { name: string; arguments?: Record<string, unk
     say({ id, result: text(JSON.stringify(process.env)) })
   } else if (name === 'argv') {
     say({ id, result: text(JSON.stringify(process.argv.slice(2))) })
+  } else if (name === 'pid') {
+    say({ id, result: text(String(process.pid)) })
   } else if (name === 'die') {
     process.exit(3)
   }

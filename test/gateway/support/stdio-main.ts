@@ -3,14 +3,13 @@
 import { serveStdio } from '../../../src/gateway/stdio-server.ts'
 import { Upstreams } from '../../../src/gateway/upstreams.ts'
 import { principalOf, TestDoor } from './door.ts'
-import { INFO, rawStdio } from './gateway.ts'
+import { filesystem, INFO } from './gateway.ts'
 
 const door = new TestDoor()
-const upstreams = new Upstreams({ raw: rawStdio() }, { client: INFO })
+const upstreams = new Upstreams({ fs: filesystem(process.argv[2] ?? '') }, { client: INFO })
 door.upstreams = upstreams
 upstreams.start()
-const principal = process.argv[2] === 'nobody' ? null : principalOf('alice')
-const server = serveStdio(door, upstreams, principal, process.stdin, process.stdout, {
+const server = serveStdio(door, upstreams, principalOf('alice'), process.stdin, process.stdout, {
   serverInfo: INFO,
 })
 await server.done
