@@ -2,7 +2,8 @@ import type { EndReason } from './entry.ts'
 import type { Facts } from './facts.ts'
 import type { CallId, Instant } from './id.ts'
 import { minus, plus } from './money.ts'
-import { deniesAction, matchesAction } from './pattern.ts'
+import { type ActionPattern, deniesAction, matchesAction } from './pattern.ts'
+import { nothingSpent, spentOn } from './spent.ts'
 import type { Lease, Run, Spent, Tree } from './tree.ts'
 import { isWorkExhausted } from './work.ts'
 
@@ -31,6 +32,18 @@ export function isExpired(lease: Lease, now: Instant): boolean {
   return lease.expiresAt !== null && now >= lease.expiresAt
 }
 
+/** Active and not expired: what a run needs of its own lease and of each ancestor's. */
+export function isUsable(run: Run, now: Instant): boolean {
+  return run.lease?.state === 'active' && !isExpired(run.lease, now)
+}
+
+/** Ended, or dead by the clock although nobody has recorded it; or an ancestor is. */
+export function isOver(tree: Tree, run: Run, now: Instant): boolean {
+  return chainOf(tree, run).some(
+    ({ lease }) => lease === null || lease.state === 'ended' || isExpired(lease, now),
+  )
+}
+
 /** What the lease has left, reservations of children counted as gone. Null: not limited. */
 export function callsLeft(lease: Lease): number | null {
   const { maxToolCalls } = lease.terms
@@ -40,9 +53,9 @@ export function callsLeft(lease: Lease): number | null {
 
 export function actionLeft(lease: Lease, action: string): number | null {
   if (!Object.hasOwn(lease.terms.limits, action)) return null
-  const gone = (spent: Spent) => spent.byAction[action] ?? 0
-  const limit = lease.terms.limits[action]!
-  return limit - gone(lease.spent) - gone(lease.held) - gone(lease.spentBelow)
+  const { spent, held, spentBelow } = lease
+  const gone = spentOn(spent, action) + spentOn(held, action) + spentOn(spentBelow, action)
+  return lease.terms.limits[action]! - gone
 }
 
 export function usdLeft(lease: Lease): string | null {
@@ -53,15 +66,14 @@ export function usdLeft(lease: Lease): string | null {
 
 /** What a child's lease takes out of its parent's budget while it lives. */
 export function reservationOf(childTerms: Lease['terms'], parentTerms: Lease['terms']): Spent {
-  const byAction: Record<string, number> = {}
+  const reserved = nothingSpent()
   for (const action of Object.keys(parentTerms.limits)) {
-    byAction[action] = Object.hasOwn(childTerms.limits, action) ? childTerms.limits[action]! : 0
+    const isLimited = Object.hasOwn(childTerms.limits, action)
+    reserved.byAction[action] = isLimited ? childTerms.limits[action]! : 0
   }
-  return {
-    calls: parentTerms.maxToolCalls === null ? 0 : (childTerms.maxToolCalls ?? 0),
-    byAction,
-    usd: parentTerms.usd === null ? '0' : (childTerms.usd ?? '0'),
-  }
+  reserved.calls = parentTerms.maxToolCalls === null ? 0 : (childTerms.maxToolCalls ?? 0)
+  reserved.usd = parentTerms.usd === null ? '0' : (childTerms.usd ?? '0')
+  return reserved
 }
 
 /** The action pattern that denies one of the touches, if any. */
@@ -75,11 +87,33 @@ export function denialOf(lease: Lease, facts: Pick<Facts, 'touches'>): string | 
 
 /** Runs of the chain whose lease ends when one of these actions succeeds; the topmost last. */
 export function untilOwners(chain: readonly Run[], actions: readonly string[]): Run[] {
-  return chain.filter(
-    ({ lease }) =>
-      lease !== null &&
-      lease.compiled.until.some((p) => actions.some((action) => matchesAction(p, action))),
-  )
+  return chain.filter(({ lease }) => lease?.compiled.until.some((p) => matchesAny(p, actions)))
+}
+
+function matchesAny(pattern: ActionPattern, actions: readonly string[]): boolean {
+  return actions.some((action) => matchesAction(pattern, action))
+}
+
+/** When, why and with what note a lease dies. */
+export interface Death {
+  readonly reason: EndReason
+  readonly endedAt: Instant
+  readonly note: string | null
+}
+
+/**
+ * The death that time has brought, whether or not somebody has recorded it: expiry, or a request that
+ * nobody answered. It precedes every other death that is recorded later.
+ */
+export function deathByTime(run: Run, now: Instant): Death | null {
+  const lease = run.lease
+  if (lease === null || lease.state === 'ended') return null
+  if (lease.state === 'requested') {
+    const answerBy = lease.requestedAt + lease.rule.answerSeconds * 1000
+    if (now < answerBy) return null
+    return { reason: 'refused', endedAt: answerBy, note: 'nobody answered in time' }
+  }
+  return isExpired(lease, now) ? { reason: 'expired', endedAt: lease.expiresAt!, note: null } : null
 }
 
 /** The death that is due for a lease that has not ended, or null. */
@@ -89,25 +123,17 @@ export function deathOf(
   now: Instant,
   /** A call whose outcome is being recorded: no longer in flight. */
   settling: CallId | null = null,
-): { reason: EndReason; endedAt: Instant; note: string | null } | null {
+): Death | null {
   const lease = run.lease
   if (lease === null || lease.state === 'ended') return null
-  if (lease.state === 'requested') {
-    const answerBy = lease.requestedAt + lease.rule.answerSeconds * 1000
-    if (now < answerBy) return null
-    return { reason: 'refused', endedAt: answerBy, note: 'nobody answered in time' }
-  }
-  if (isExpired(lease, now)) {
-    return { reason: 'expired', endedAt: lease.expiresAt!, note: null }
-  }
+  const byTime = deathByTime(run, now)
+  if (byTime !== null || lease.state === 'requested') return byTime
+  const isSpent = callsLeft(lease) === 0 && lease.held.calls === 0
+  if (!isSpent && !isWorkExhausted(lease, now)) return null
+  // Looked at last: it walks the runs below, and nearly every settlement ends nothing.
   if (openCallsOf(tree, run).some((call) => call !== settling)) return null
-  if (isWorkExhausted(lease, now)) {
-    return { reason: 'exhausted', endedAt: now, note: 'no minutes of work left' }
-  }
-  if (callsLeft(lease) === 0 && lease.held.calls === 0) {
-    return { reason: 'exhausted', endedAt: now, note: 'no tool calls left' }
-  }
-  return null
+  const note = isSpent ? 'no tool calls left' : 'no minutes of work left'
+  return { reason: 'exhausted', endedAt: now, note }
 }
 
 /** Calls of this run and of the runs below it that are in flight, or go on in a later request. */

@@ -1,10 +1,10 @@
 import { attenuates } from './attenuate.ts'
-import { actionLeft, callsLeft, chainOf, isExpired, reservationOf, usdLeft } from './chain.ts'
+import { actionLeft, callsLeft, chainOf, isUsable, reservationOf, usdLeft } from './chain.ts'
 import { type Decision, done, type Of, refuse } from './decision.ts'
 import type { Instant } from './id.ts'
-import { DEPTH_MAX } from './limits.ts'
+import { ASKS_PER_RUN_MAX, CHILDREN_PER_RUN_MAX, DEPTH_MAX } from './limits.ts'
 import { isMore } from './money.ts'
-import type { Lease, Run, Tree } from './tree.ts'
+import type { Lease, Tree } from './tree.ts'
 
 /**
  * Delegation: a child gets less than its parent has, for a named task, out of the parent's budget.
@@ -15,6 +15,9 @@ export function decideDelegate(tree: Tree, command: Of<'delegate'>, now: Instant
   const parent = tree.runs.get(command.parent)
   if (parent === undefined) return refuse('run_unknown', `no run ${command.parent} in this tree`)
   if (tree.runs.has(command.run)) return refuse('run_exists', `${command.run} exists already`)
+  if ([...tree.runs.values()].some(({ lease }) => lease?.id === command.lease)) {
+    return refuse('id_taken', `${command.lease} exists already`)
+  }
   const dead = chainOf(tree, parent).find((run) => !isUsable(run, now))
   if (dead !== undefined) return refuse('lease_not_active', `the lease of ${dead.id} is not active`)
   const lease = parent.lease!
@@ -29,6 +32,12 @@ export function decideDelegate(tree: Tree, command: Of<'delegate'>, now: Instant
   if (alive.length >= delegate.maxChildren) {
     return refuse('too_many_children', `at most ${delegate.maxChildren} subagents at a time`)
   }
+  if (parent.children.length >= CHILDREN_PER_RUN_MAX) {
+    return refuse('too_many_children', `at most ${CHILDREN_PER_RUN_MAX} subagents in a run`)
+  }
+  if (delegate.ask && parent.asksOpened >= ASKS_PER_RUN_MAX) {
+    return refuse('too_many_children', `a person was asked ${ASKS_PER_RUN_MAX} times already`)
+  }
   if (delegate.ask && command.rule.policy !== null) {
     return refuse('policy_not_allowed', 'a person must approve each subagent of this lease')
   }
@@ -41,10 +50,6 @@ export function decideDelegate(tree: Tree, command: Of<'delegate'>, now: Instant
   const own = now + command.terms.expiresInSeconds * 1000
   const expiresAt = delegate.ask ? null : Math.min(own, lease.expiresAt!)
   return done({ seq: tree.seq + 1, at: now, type: 'run.delegated', command, expiresAt })
-}
-
-function isUsable(run: Run, now: Instant): boolean {
-  return run.lease?.state === 'active' && !isExpired(run.lease, now)
 }
 
 /** What the parent cannot reserve for the child, in words; null if it can reserve all. */

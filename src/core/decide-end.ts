@@ -1,32 +1,35 @@
-import { chainOf, deathOf, descendantsOf, untilOwners } from './chain.ts'
+import { chainOf, type Death, deathByTime, deathOf, descendantsOf, untilOwners } from './chain.ts'
 import { type Decision, done, isAlive, type Of, refuse } from './decision.ts'
-import type { EndReason, Entry } from './entry.ts'
+import type { Entry, EntryOf } from './entry.ts'
 import type { Instant, RunId } from './id.ts'
 import { CLOSE_WAIT_SECONDS } from './limits.ts'
-import { isAmount, isMore, minus } from './money.ts'
-import type { Run, Tree } from './tree.ts'
+import { isMore, minus } from './money.ts'
+import type { Call, Run, Tree } from './tree.ts'
 
 /** Outcomes of calls, and the ends of leases and trees that follow from them or from a command. */
 
 export function decideSettle(tree: Tree, command: Of<'settle'>, now: Instant): Decision {
   const call = tree.calls.get(command.call)
   if (call === undefined) return refuse('call_unknown', `no call ${command.call} in this tree`)
-  if (command.usd !== null && !isAmount(command.usd)) {
-    return refuse('call_unknown', `the cost \`${command.usd}\` is not an amount`)
-  }
   const seq = tree.seq + 1
-  const isLate = call.state === 'frozen' && command.outcome !== 'unknown'
-  if (isLate) {
+  const isAnswer = command.outcome === 'succeeded' || command.outcome === 'failed'
+  // What really happened beats a person's word that it did not, until the call runs again.
+  if (isAnswer && (call.state === 'frozen' || call.state === 'free')) {
     const entry: Entry = { seq, at: now, type: 'call.resolved', command }
     return done(entry, ...followOutcome(tree, call.run, command, entry))
   }
   if (call.state !== 'in_flight') {
     return refuse('call_not_in_flight', `call ${call.id} is settled already`)
   }
-  const isOver = command.usd !== null && isMore(command.usd, call.usd)
-  const overrun = isOver ? minus(command.usd!, call.usd) : null
+  const overrun = isAnswer ? overrunOf(call, command) : null
   const entry: Entry = { seq, at: now, type: 'call.settled', command, overrun }
   return done(entry, ...followOutcome(tree, call.run, command, entry))
+}
+
+/** How much more than reserved the call has cost. */
+function overrunOf(call: Call, command: Of<'settle'>): string | null {
+  if (command.usd === null || !isMore(command.usd, call.usd)) return null
+  return minus(command.usd, call.usd)
 }
 
 /** What an outcome brings about: the end by event or exhaustion, or suspension. */
@@ -43,7 +46,8 @@ function followOutcome(tree: Tree, id: RunId, command: Of<'settle'>, entry: Entr
       .filter(({ lease }) => lease!.state === 'active')
       .map((each, index) => suspension(entry, index, each.id, 'until_unknown'))
   }
-  if (entry.type === 'call.settled' && entry.overrun !== null && run.lease!.state === 'active') {
+  const isAnswer = command.outcome === 'succeeded' || command.outcome === 'failed'
+  if (isAnswer && overrunOf(call, command) !== null && run.lease!.state === 'active') {
     return [suspension(entry, 0, run.id, 'overrun')]
   }
   return exhaustionOf(tree, run, command, entry)
@@ -66,32 +70,31 @@ function exhaustionOf(tree: Tree, run: Run, command: Of<'settle'>, entry: Entry)
   return death?.reason === 'exhausted' ? endingOf(tree, run, entry, death) : []
 }
 
-interface Death {
-  readonly reason: EndReason
-  readonly endedAt: Instant
-  readonly note: string | null
-}
-
 /** The end of a lease and, in the same batch, of every lease below it. */
-function endingOf(tree: Tree, run: Run, cause: Entry, death: Death): Entry[] {
+function endingOf(tree: Tree, run: Run, cause: Entry, wanted: Death): Entry[] {
   const base = { at: cause.at, type: 'lease.ended', cause: cause.seq } as const
-  const own: Entry = { ...base, seq: cause.seq + 1, run: run.id, ...death }
+  const death = deathByTime(run, cause.at) ?? wanted
+  const own: EntryOf<'lease.ended'> = { ...base, seq: cause.seq + 1, run: run.id, ...death }
   return [own, ...endingBelow(tree, run, own, cause.seq)]
 }
 
-function endingBelow(tree: Tree, run: Run, after: Entry, cause: number): Entry[] {
+/** The runs below die with their ancestor, unless time was first. */
+function endingBelow(
+  tree: Tree,
+  run: Run,
+  above: EntryOf<'lease.ended'>,
+  cause: number,
+): EntryOf<'lease.ended'>[] {
+  const { at, endedAt } = above
+  const withParent: Death = { reason: 'parent_ended', endedAt, note: null }
   return descendantsOf(tree, run)
     .filter(isAlive)
-    .map((child, index) => ({
-      seq: after.seq + 1 + index,
-      at: after.at,
-      type: 'lease.ended' as const,
-      cause,
-      run: child.id,
-      reason: 'parent_ended' as const,
-      endedAt: after.at,
-      note: null,
-    }))
+    .map((child, index) => {
+      const byTime = deathByTime(child, at)
+      const death = byTime !== null && byTime.endedAt < endedAt ? byTime : withParent
+      const seq = above.seq + 1 + index
+      return { seq, at, type: 'lease.ended', cause, run: child.id, ...death }
+    })
 }
 
 export function decideResolve(tree: Tree, command: Of<'resolve'>, now: Instant): Decision {
@@ -121,25 +124,29 @@ export function decideEnd(
 ): Decision {
   const run = tree.runs.get(command.run)
   if (run === undefined) return refuse('run_unknown', `no run ${command.run} in this tree`)
-  if (!isAlive(run)) return refuse('lease_ended', 'this lease has ended already')
-  let death: Death | null
-  if (command.do === 'revoke') {
-    death = { reason: 'revoked', endedAt: now, note: command.reason }
-  } else if (command.do === 'end') {
-    death = { reason: 'completed', endedAt: now, note: command.note }
-  } else {
-    death = deathOf(tree, run, now)
-    if (death === null) return refuse('not_expired', 'this lease has not run out')
-  }
-  const own: Entry = {
-    seq: tree.seq + 1,
-    at: now,
-    type: 'lease.ended',
-    command,
-    run: run.id,
-    ...death,
-  }
+  // Without a lease the root can be ended too: then no request comes after.
+  const isEnded = run.lease === null ? tree.phase !== 'open' : !isAlive(run)
+  if (isEnded) return refuse('lease_ended', 'this lease has ended already')
+  const death = deathBy(tree, run, command, now)
+  if (death === null) return refuse('not_expired', 'this lease has not run out')
+  const here = { seq: tree.seq + 1, at: now, type: 'lease.ended', run: run.id } as const
+  const own: EntryOf<'lease.ended'> = { ...here, command, ...death }
   return done(own, ...endingBelow(tree, run, own, own.seq))
+}
+
+/** Who comes after the expiry finds the lease dead already, and the record says so. */
+function deathBy(
+  tree: Tree,
+  run: Run,
+  command: Of<'revoke'> | Of<'end'> | Of<'expire'>,
+  now: Instant,
+): Death | null {
+  if (command.do === 'expire') return deathOf(tree, run, now)
+  const byTime = deathByTime(run, now)
+  if (byTime !== null) return byTime
+  return command.do === 'revoke'
+    ? { reason: 'revoked', endedAt: now, note: command.reason }
+    : { reason: 'completed', endedAt: now, note: command.note }
 }
 
 export function decideClose(tree: Tree, command: Of<'close'>, now: Instant): Decision {

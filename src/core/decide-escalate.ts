@@ -1,14 +1,16 @@
-import { callsLeft, chainOf } from './chain.ts'
-import { compileTerms } from './compile.ts'
-import { type Decision, done, isAlive, mayAnswer, type Of, refuse } from './decision.ts'
+import { actionLeft, callsLeft, chainOf, isOver, isUsable } from './chain.ts'
+import { type Decision, done, mayAnswer, type Of, refuse } from './decision.ts'
 import type { Dossier } from './entry.ts'
-import { grantContained, permits, smallestGrant } from './grant.ts'
+import { compileGrant, grantContained, namesAction, permits, smallestGrant } from './grant.ts'
 import type { Instant } from './id.ts'
 import type { Grant, Terms } from './lease.ts'
 import { ESCALATIONS_PER_RUN_MAX } from './limits.ts'
 import type { Reason } from './reason.ts'
 import { err } from './result.ts'
+import { spentOn } from './spent.ts'
+import { stableJson } from './stable-json.ts'
 import type { Denial, Run, Tree } from './tree.ts'
+import { validateTerms } from './validate.ts'
 
 /**
  * Escalation: a run asks for more. The engine composes the dossier from what it saw: what was tried
@@ -27,12 +29,15 @@ const FINAL: ReadonlySet<Reason> = new Set(['denied_by_lease', 'denied_by_ancest
 export function decideEscalate(tree: Tree, command: Of<'escalate'>, now: Instant): Decision {
   const run = tree.runs.get(command.run)
   if (run === undefined) return refuse('run_unknown', `no run ${command.run} in this tree`)
-  if (run.lease?.state !== 'active') return refuse('lease_not_active', 'this lease is not active')
-  if (run.escalationsOpened >= ESCALATIONS_PER_RUN_MAX) {
-    return refuse('escalation_not_pending', `at most ${ESCALATIONS_PER_RUN_MAX} escalations a run`)
+  if (tree.escalations.has(command.escalation)) {
+    return refuse('id_taken', `${command.escalation} exists already`)
   }
-  if (!isCount(command.more.calls) || !isCount(command.more.seconds)) {
-    return refuse('nothing_denied', 'more calls and seconds are whole numbers from 0')
+  if (!chainOf(tree, run).every((each) => isUsable(each, now))) {
+    return refuse('lease_not_active', 'this lease, or one above it, is not active')
+  }
+  const lease = run.lease!
+  if (run.escalationsOpened >= ESCALATIONS_PER_RUN_MAX) {
+    return refuse('escalations_exhausted', `at most ${ESCALATIONS_PER_RUN_MAX} escalations a run`)
   }
   const denials = [...tree.denials.values()].filter((denial) => denial.run === run.id)
   const about = denials.filter((denial) => LIFTABLE.has(denial.reason))
@@ -41,18 +46,15 @@ export function decideEscalate(tree: Tree, command: Of<'escalate'>, now: Instant
     .filter(({ grants }) => grants.length > 0 && grants.every((g) => isWanted(command.wants, g)))
   const offer = distinct(offered.flatMap(({ grants }) => grants))
   if (offer.length === 0 && command.more.calls === 0 && command.more.seconds === 0) {
-    const isFinal = denials.some(({ reason, facts }) => FINAL.has(reason) && names(command, facts))
-    return isFinal
-      ? refuse('denied_for_good', 'this lease forbids it; no approval lifts that in this run')
-      : refuse('nothing_denied', 'make the call first: what was denied is what can be asked for')
+    return refuseEmpty(command, denials)
   }
   const dossier: Dossier = {
     tried: offered.map(({ denial }) => denial.seq),
     offer,
     more: command.more,
     left: {
-      calls: callsLeft(run.lease),
-      seconds: Math.max(0, Math.floor((run.lease.expiresAt! - now) / 1000)),
+      calls: callsLeft(lease),
+      seconds: Math.floor((lease.expiresAt! - now) / 1000),
     },
     wantedMore: command.wants.some((want) => !grantContained(want, offer)),
     before: run.escalationsOpened,
@@ -62,8 +64,16 @@ export function decideEscalate(tree: Tree, command: Of<'escalate'>, now: Instant
   return done({ ...here, type: 'escalation.opened', command, dossier, deadline })
 }
 
-function isCount(value: number): boolean {
-  return Number.isSafeInteger(value) && value >= 0
+/** Why there is nothing to offer, in the words that help most. */
+function refuseEmpty(command: Of<'escalate'>, denials: readonly Denial[]): Decision {
+  const wanted = denials.filter(({ facts }) => names(command, facts))
+  if (wanted.some(({ reason }) => FINAL.has(reason))) {
+    return refuse('denied_for_good', 'this lease forbids it; no approval lifts that in this run')
+  }
+  if (wanted.some(({ reason }) => reason === 'ancestor_no_grant')) {
+    return refuse('exceeds_ancestor', 'a run above this one lacks it: it must escalate first')
+  }
+  return refuse('nothing_denied', 'make the call first: what was denied is what can be asked for')
 }
 
 function names(command: Of<'escalate'>, facts: Denial['facts']): boolean {
@@ -87,7 +97,7 @@ function isWanted(wants: readonly Grant[], grant: Grant): boolean {
 }
 
 function distinct(grants: readonly Grant[]): Grant[] {
-  return [...new Map(grants.map((grant) => [JSON.stringify(grant), grant])).values()]
+  return [...new Map(grants.map((grant) => [stableJson(grant), grant])).values()]
 }
 
 export function decideAmend(tree: Tree, command: Of<'amend'>, now: Instant): Decision {
@@ -96,27 +106,33 @@ export function decideAmend(tree: Tree, command: Of<'amend'>, now: Instant): Dec
     return refuse('escalation_unknown', `no escalation ${command.escalation} in this tree`)
   }
   const run = tree.runs.get(escalation.run)!
-  if (!isAlive(run)) return refuse('lease_ended', 'the run is over: this escalation is void')
+  if (isOver(tree, run, now)) {
+    return refuse('lease_ended', 'the run is over: this escalation is void')
+  }
   if (escalation.state !== 'pending' || now >= escalation.deadline) {
     return refuse('escalation_not_pending', 'this escalation is answered or has run out')
   }
   if ('policy' in command.by) {
     return refuse('policy_not_allowed', 'a person must answer an escalation')
   }
-  const unfit = mayAnswer(run, command.by)
+  const unfit = mayAnswer(tree, run, command.by)
   if (unfit !== null) return err(unfit)
   const { dossier } = escalation
   const isOffered =
     command.offer.every((grant) => grantContained(grant, dossier.offer)) &&
-    isCount(command.more.calls) &&
-    isCount(command.more.seconds) &&
     command.more.calls <= dossier.more.calls &&
     command.more.seconds <= dossier.more.seconds
   if (!isOffered) return refuse('binding_mismatch', 'more than the engine offered; look again')
   const lease = run.lease!
-  const terms = amended(lease.terms, command)
   const excess = excessOf(tree, run, command)
   if (excess !== null) return excess
+  const terms = amended(tree, run, command)
+  const valid = validateTerms(terms)
+  if (!valid.ok) return refuse('malformed', `with this the lease is not valid: ${valid.error[0]}`)
+  const spent = spentAbove(lease.terms, terms)
+  if (spent !== undefined) {
+    return refuse('budget_exceeds_parent', `the parent has no calls of ${spent} left`)
+  }
   const parent = run.parent === null ? null : tree.runs.get(run.parent)!.lease!
   const own = lease.expiresAt! + command.more.seconds * 1000
   return done({
@@ -133,16 +149,52 @@ export function decideAmend(tree: Tree, command: Of<'amend'>, now: Instant): Dec
 }
 
 /** INVARIANT: the only function that widens terms, and only by what an approver granted. */
-function amended(terms: Terms, command: Of<'amend'>): Terms {
+function amended(tree: Tree, run: Run, command: Of<'amend'>): Terms {
+  const { terms } = run.lease!
   const { calls, seconds } = command.more
-  const next: Terms = {
+  return {
     ...terms,
     grants: [...terms.grants, ...command.offer],
     expiresInSeconds: terms.expiresInSeconds + seconds,
     maxToolCalls: terms.maxToolCalls === null ? null : terms.maxToolCalls + calls,
+    limits: { ...terms.limits, ...limitsFromAbove(tree, run, command.offer) },
   }
-  compileTerms(next)
-  return next
+}
+
+/**
+ * Calls of a granted action that the parent counts must come out of the parent's count: the child gets
+ * a limit of its own, at most what the parent has left, and reserves it.
+ */
+function limitsFromAbove(
+  tree: Tree,
+  run: Run,
+  offer: readonly Grant[],
+): Readonly<Record<string, number>> {
+  if (run.parent === null) return {}
+  const parent = tree.runs.get(run.parent)!.lease!
+  const { terms, reserved } = run.lease!
+  const counted = Object.keys(parent.terms.limits).filter((action) => offersAction(offer, action))
+  return Object.fromEntries(
+    counted.map((action): [string, number] => {
+      const most = spentOn(reserved, action) + actionLeft(parent, action)!
+      const own = Object.hasOwn(terms.limits, action) ? terms.limits[action]! : most
+      return [action, Math.max(0, Math.min(own, most))]
+    }),
+  )
+}
+
+function offersAction(offer: readonly Grant[], action: string): boolean {
+  return offer.some((grant) => {
+    const compiled = compileGrant(grant)
+    return compiled.ok && namesAction(compiled.value, action)
+  })
+}
+
+/** An action that the amendment would limit to nothing: what the approver grants could not be used. */
+function spentAbove(before: Terms, after: Terms): string | undefined {
+  return Object.keys(after.limits).find(
+    (action) => !Object.hasOwn(before.limits, action) && after.limits[action] === 0,
+  )
 }
 
 /** A child cannot be given what its ancestors lack. */
@@ -172,6 +224,9 @@ export function decideRefuseEscalation(
   }
   if (escalation.state !== 'pending') {
     return refuse('escalation_not_pending', 'this escalation is answered already')
+  }
+  if (isOver(tree, tree.runs.get(escalation.run)!, now)) {
+    return refuse('lease_ended', 'the run is over: this escalation is void')
   }
   if (!('person' in command.by)) {
     return refuse('not_an_approver', 'only a person can answer an escalation')

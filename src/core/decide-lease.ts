@@ -1,3 +1,4 @@
+import { chainOf, isOver, isUsable } from './chain.ts'
 import { type Decision, done, mayAnswer, type Of, refuse } from './decision.ts'
 import type { Instant } from './id.ts'
 import { RULES_VERSION } from './limits.ts'
@@ -35,11 +36,12 @@ export function decideApprove(tree: Tree, command: Of<'approve'>, now: Instant):
   if (command.promptHash !== lease.promptHash) {
     return refuse('prompt_mismatch', 'the prompt you answered is not the one that waits')
   }
-  const unfit = mayAnswer(run, command.by)
+  const unfit = mayAnswer(tree, run, command.by)
   if (unfit !== null) return err(unfit)
   const parent = run.parent === null ? null : tree.runs.get(run.parent)!.lease!
-  if (parent !== null && parent.state !== 'active') {
-    return refuse('lease_not_active', 'the parent run is not active')
+  const ancestors = chainOf(tree, run).slice(1)
+  if (!ancestors.every((ancestor) => isUsable(ancestor, now))) {
+    return refuse('lease_not_active', 'a run above this one is not active')
   }
   const own = now + lease.terms.expiresInSeconds * 1000
   const expiresAt = parent === null ? own : Math.min(own, parent.expiresAt!)
@@ -73,5 +75,8 @@ export function decideSuspend(
   if (!('person' in command.by)) {
     return refuse('not_an_approver', 'only a person can resume a suspended run')
   }
+  if (isOver(tree, run, now)) return refuse('lease_ended', 'this lease has run out')
+  const unfit = mayAnswer(tree, run, command.by)
+  if (unfit !== null) return err(unfit)
   return done({ ...here, type: 'lease.resumed', command })
 }

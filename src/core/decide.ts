@@ -1,3 +1,4 @@
+import { faultOf, isCount } from './check-command.ts'
 import type { Command } from './command.ts'
 import { decideAnswer, decideAuthorize, decideFold } from './decide-call.ts'
 import { decideDelegate } from './decide-delegate.ts'
@@ -13,7 +14,7 @@ import {
 import { type Decision, refuse } from './decision.ts'
 import type { Instant } from './id.ts'
 import { RULES_VERSION } from './limits.ts'
-import { ok, unreachable } from './result.ts'
+import { unreachable } from './result.ts'
 import type { Tree } from './tree.ts'
 
 /**
@@ -21,6 +22,10 @@ import type { Tree } from './tree.ts'
  * it and the tree's last entry counts (threat 58).
  */
 export function decide(tree: Tree | null, command: Command, clock: Instant): Decision {
+  // NaN is never past an expiry: what is no instant decides nothing.
+  if (!isCount(clock)) return refuse('malformed', `the clock says \`${clock}\``)
+  const fault = faultOf(command)
+  if (fault !== null) return refuse('malformed', fault)
   if (command.do === 'open') return decideOpen(tree, command, clock)
   if (tree === null) return refuse('not_open', 'this run tree does not exist')
   if (tree.rules !== RULES_VERSION) {
@@ -35,7 +40,7 @@ export function decide(tree: Tree | null, command: Command, clock: Instant): Dec
     case 'refuse':
       return decideRefuse(tree, command, now)
     case 'authorize':
-      return ok(decideAuthorize(tree, command, now))
+      return decideAuthorize(tree, command, now)
     case 'settle':
       return decideSettle(tree, command, now)
     case 'resolve':

@@ -1,9 +1,10 @@
+import { chainOf } from './chain.ts'
 import type { Actor, Command } from './command.ts'
 import type { Entry } from './entry.ts'
 import type { AskId, CallId, Instant } from './id.ts'
 import type { Reason, Refusal, RefusalCode } from './reason.ts'
 import { err, ok, type Result } from './result.ts'
-import type { Run } from './tree.ts'
+import type { Run, Tree } from './tree.ts'
 
 /**
  * What a command does to a run tree: the entries to append, and what to answer. Pure: no I/O, clock,
@@ -39,21 +40,27 @@ export function done(...entries: Entry[]): Decision {
   return ok({ entries, reply: { kind: 'done' } })
 }
 
-/** Who may answer a request: the rule was fixed before anybody saw the request. */
-export function mayAnswer(run: Run, by: Actor): Refusal | null {
-  const rule = run.lease!.rule
+/**
+ * Who may answer a request: the rule was fixed before anybody saw the request. Where the lease itself
+ * names approvers, only they, and no policy. Nobody answers what they asked for, as requester of this
+ * run or of one above it, unless the rule lets them.
+ */
+export function mayAnswer(tree: Tree, run: Run, by: Actor): Refusal | null {
+  const { rule, terms } = run.lease!
   if ('policy' in by) {
-    if (rule.policy === by.policy) return null
+    if (rule.policy === by.policy && terms.approvers === null) return null
     return { code: 'policy_not_allowed', message: 'no policy may approve this lease: ask a person' }
   }
   if (!('person' in by)) {
     return { code: 'not_an_approver', message: 'only a person or a policy can say yes' }
   }
-  if (rule.approvers !== null && !rule.approvers.includes(by.person)) {
-    const names = rule.approvers.join(', ')
-    return { code: 'not_an_approver', message: `${by.person} may not answer; may: ${names}` }
+  for (const approvers of [rule.approvers, terms.approvers]) {
+    if (approvers === null || approvers.includes(by.person)) continue
+    const message = `${by.person} may not answer; may: ${approvers.join(', ')}`
+    return { code: 'not_an_approver', message }
   }
-  if (by.person === run.envelope.requester && !rule.self) {
+  const isRequester = chainOf(tree, run).some(({ envelope }) => envelope.requester === by.person)
+  if (isRequester && !rule.self) {
     return { code: 'self_approval', message: `${by.person} asked, so somebody else must answer` }
   }
   return null

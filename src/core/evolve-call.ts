@@ -1,11 +1,13 @@
-import { chainOf, untilOwners } from './chain.ts'
+import { chainOf, untilOwners, usdLeft } from './chain.ts'
 import { denialKey } from './decide-call.ts'
 import type { EntryOf, EntryType } from './entry.ts'
 import type { CallId } from './id.ts'
-import { minus, plus } from './money.ts'
+import { doesOf } from './judge.ts'
+import { isMore, minus, plus } from './money.ts'
 import { unreachable } from './result.ts'
-import type { Call, Tree } from './tree.ts'
-import { stopWork } from './work.ts'
+import { spentOn } from './spent.ts'
+import type { Call, Run, Tree } from './tree.ts'
+import { awaitAnswer, startWork } from './work.ts'
 
 type CallEntry = EntryOf<Extract<EntryType, `call.${string}` | `ask.${string}`> | 'tree.closed'>
 
@@ -57,10 +59,12 @@ function applyAllowed(tree: Tree, entry: EntryOf<'call.allowed'>): void {
     tool: facts.tool,
     argsDigest: facts.argsDigest,
     actions,
+    does: doesOf(facts),
     usd,
     idempotent: facts.idempotent,
     state: 'in_flight',
     outcome: null,
+    isDoubtful: false,
     seq: entry.seq,
     deadline: entry.deadline,
     executor: command.executor,
@@ -70,10 +74,10 @@ function applyAllowed(tree: Tree, entry: EntryOf<'call.allowed'>): void {
   lease.spent.calls += 1
   for (const action of actions) {
     if (!Object.hasOwn(lease.terms.limits, action)) continue
-    lease.spent.byAction[action] = (lease.spent.byAction[action] ?? 0) + 1
+    lease.spent.byAction[action] = spentOn(lease.spent, action) + 1
   }
   if (usd !== '0') lease.spent.usd = plus(lease.spent.usd, usd)
-  lease.workSince ??= at
+  startWork(lease, at)
   if (determined.ask !== null) tree.asks.get(determined.ask)!.state = 'used'
   for (const owner of untilOwners(chainOf(tree, run), actions)) owner.untilCall = command.call
 }
@@ -87,7 +91,7 @@ function applyResumed(tree: Tree, entry: EntryOf<'call.resumed'>): void {
   call.executor = entry.command.executor
   run.deferred.delete(call.id)
   run.inFlight.add(call.id)
-  run.lease!.workSince ??= entry.at
+  startWork(run.lease!, entry.at)
   for (const owner of untilOwners(chainOf(tree, run), call.actions)) owner.untilCall = call.id
 }
 
@@ -120,8 +124,37 @@ function applySettled(tree: Tree, entry: EntryOf<'call.settled'>): void {
     return
   }
   releaseUntil(tree, call.id)
-  if (command.usd === null || entry.overrun !== null) return
-  run.lease!.spent.usd = minus(run.lease!.spent.usd, minus(call.usd, command.usd))
+  if (entry.overrun !== null) return chargeOverrun(tree, run, entry.overrun)
+  if (command.usd === null || call.isDoubtful) return
+  const unused = minus(call.usd, command.usd)
+  for (const total of totalsOf(tree, run)) total.usd = minus(total.usd, unused)
+}
+
+/**
+ * The counters that a call of this run stands in: its own lease's, and, where that lease has ended and
+ * handed over what it spent, those above it.
+ */
+function totalsOf(tree: Tree, run: Run) {
+  const totals = [run.lease!.spent]
+  for (const { lease, parent } of chainOf(tree, run)) {
+    if (lease!.state !== 'ended' || parent === null) break
+    totals.push(tree.runs.get(parent)!.lease!.spentBelow)
+  }
+  return totals
+}
+
+/**
+ * More was spent than reserved. It counts as far as the budget reaches, so that nobody spends it again;
+ * the whole of it stands in the entry, and the run is suspended.
+ */
+function chargeOverrun(tree: Tree, run: Run, overrun: string): void {
+  const totals = totalsOf(tree, run)
+  let charged = overrun
+  for (const { lease } of chainOf(tree, run).slice(0, totals.length)) {
+    const left = usdLeft(lease!)
+    if (left !== null && isMore(charged, left)) charged = left
+  }
+  for (const total of totals) total.usd = plus(total.usd, charged)
 }
 
 /** Unknown outcome: what was spent stays spent, and the same key is not executed again. */
@@ -131,6 +164,7 @@ function freeze(tree: Tree, call: Call): void {
   run.deferred.delete(call.id)
   call.state = 'frozen'
   call.outcome = 'unknown'
+  call.isDoubtful = true
   releaseUntil(tree, call.id)
 }
 
@@ -146,6 +180,8 @@ function applyResolved(tree: Tree, entry: EntryOf<'call.resolved'>): void {
   if (command.do === 'settle') {
     call.outcome = command.outcome
     call.state = command.outcome === 'failed' ? 'failed' : 'succeeded'
+    const isOver = command.usd !== null && isMore(command.usd, call.usd)
+    if (isOver) chargeOverrun(tree, tree.runs.get(call.run)!, minus(command.usd!, call.usd))
     return
   }
   call.state = command.happened ? 'succeeded' : 'free'
@@ -168,7 +204,7 @@ function applyAskOpened(tree: Tree, entry: EntryOf<'ask.opened'>): void {
   })
   tree.askByBinding.set(binding, command.ask)
   run.asksOpened += 1
-  stopWork(run.lease!, at)
+  awaitAnswer(run.lease!, at, deadline)
 }
 
 function applyAskAnswered(
@@ -179,7 +215,7 @@ function applyAskAnswered(
   const ask = tree.asks.get(command.ask)!
   ask.by = 'person' in command.by ? command.by.person : null
   const lease = tree.runs.get(ask.run)!.lease!
-  if (lease.state === 'active') lease.workSince ??= at
+  if (lease.state === 'active') startWork(lease, at)
   if (entry.type === 'ask.approved') {
     ask.state = 'approved'
     ask.deadline = entry.deadline

@@ -5,9 +5,9 @@ import type { Entry, EntryOf } from './entry.ts'
 import { evolveCall } from './evolve-call.ts'
 import type { Instant, LeaseId, RunId } from './id.ts'
 import type { Terms } from './lease.ts'
-import { plus } from './money.ts'
 import { unreachable } from './result.ts'
-import type { Lease, Run, Spent, Tree } from './tree.ts'
+import { addSpent, limitedTo, nothingSpent, takeSpent } from './spent.ts'
+import type { Lease, Run, Tree } from './tree.ts'
 import { stopWork } from './work.ts'
 
 /**
@@ -67,6 +67,7 @@ function newRun(
     untilCall: null,
     asksOpened: 0,
     denialsDistinct: 0,
+    denialsSeen: 0,
     escalationsOpened: 0,
   }
 }
@@ -75,7 +76,6 @@ function newLease(
   command: { lease: LeaseId; terms: Terms; promptHash: string; rule: Lease['rule'] },
   at: Instant,
 ): Lease {
-  const nothing = (): Spent => ({ calls: 0, byAction: {}, usd: '0' })
   return {
     id: command.lease,
     revision: 0,
@@ -91,9 +91,10 @@ function newLease(
     endReason: null,
     endNote: null,
     suspendedWhy: null,
-    spent: nothing(),
-    held: nothing(),
-    spentBelow: nothing(),
+    spent: nothingSpent(),
+    reserved: nothingSpent(),
+    held: nothingSpent(),
+    spentBelow: nothingSpent(),
     workedMs: 0,
     workSince: null,
   }
@@ -117,7 +118,9 @@ function apply(tree: Tree, entry: Exclude<Entry, EntryOf<'tree.opened'>>): void 
     case 'run.suspended':
       return suspend(tree.runs.get(entry.run)!.lease!, entry.at, entry.why)
     case 'lease.resumed': {
-      const lease = tree.runs.get(entry.command.run)!.lease!
+      const run = tree.runs.get(entry.command.run)!
+      run.denialsSeen = run.denialsDistinct
+      const lease = run.lease!
       lease.state = 'active'
       lease.suspendedWhy = null
       lease.workSince = entry.at
@@ -168,17 +171,11 @@ function applyDelegated(tree: Tree, entry: EntryOf<'run.delegated'>): void {
   const run = newRun(command.run, parent.id, parent.depth + 1, command.envelope, at)
   run.lease = newLease(command, at)
   if (entry.expiresAt !== null) activate(run.lease, at, entry.expiresAt)
+  else parent.asksOpened += 1
   parent.children.push(run.id)
   tree.runs.set(run.id, run)
-  gather(parent.lease!.held, reservationOf(command.terms, parent.lease!.terms), 1)
-}
-
-function gather(total: Spent, part: Spent, sign: 1 | -1): void {
-  total.calls += sign * part.calls
-  for (const [action, count] of Object.entries(part.byAction)) {
-    total.byAction[action] = (total.byAction[action] ?? 0) + sign * count
-  }
-  total.usd = plus(total.usd, sign === 1 || part.usd === '0' ? part.usd : `-${part.usd}`)
+  run.lease.reserved = reservationOf(command.terms, parent.lease!.terms)
+  addSpent(parent.lease!.held, run.lease.reserved)
 }
 
 function applyAmended(tree: Tree, entry: EntryOf<'lease.amended'>): void {
@@ -186,8 +183,9 @@ function applyAmended(tree: Tree, entry: EntryOf<'lease.amended'>): void {
   const lease = run.lease!
   if (run.parent !== null) {
     const parent = tree.runs.get(run.parent)!.lease!
-    gather(parent.held, reservationOf(lease.terms, parent.terms), -1)
-    gather(parent.held, reservationOf(entry.terms, parent.terms), 1)
+    takeSpent(parent.held, lease.reserved)
+    lease.reserved = reservationOf(entry.terms, parent.terms)
+    addSpent(parent.held, lease.reserved)
   }
   lease.terms = entry.terms
   lease.compiled = compileTerms(entry.terms)
@@ -200,25 +198,21 @@ function applyAmended(tree: Tree, entry: EntryOf<'lease.amended'>): void {
 
 function applyEnded(tree: Tree, entry: EntryOf<'lease.ended'>): void {
   const run = tree.runs.get(entry.run)!
-  const lease = run.lease!
-  stopWork(lease, entry.at)
+  if (run.id === tree.root) tree.phase = 'ended'
+  const lease = run.lease
+  // A root that never requested a lease can be revoked too: then no request comes after.
+  if (lease === null) return
+  stopWork(lease, entry.endedAt)
   lease.state = 'ended'
   lease.endedAt = entry.endedAt
   lease.endReason = entry.reason
   lease.endNote = entry.note
-  if (run.id === tree.root) tree.phase = 'ended'
   if (run.parent === null) return
   const parent = tree.runs.get(run.parent)!.lease!
-  gather(parent.held, reservationOf(lease.terms, parent.terms), -1)
+  takeSpent(parent.held, lease.reserved)
   for (const used of [lease.spent, lease.spentBelow]) {
-    gather(parent.spentBelow, limitedBy(used, parent.terms), 1)
+    addSpent(parent.spentBelow, limitedTo(used, parent.terms.limits))
   }
-}
-
-/** The part of what a child used that its parent counts. */
-function limitedBy(used: Spent, terms: Terms): Spent {
-  const counted = Object.entries(used.byAction).filter(([a]) => Object.hasOwn(terms.limits, a))
-  return { ...used, byAction: Object.fromEntries(counted) }
 }
 
 function applyEscalation(

@@ -19,9 +19,10 @@ import {
   type ResourcePattern,
 } from './pattern.ts'
 import { err, ok, type Result } from './result.ts'
+import { sortedNames, stableJson } from './stable-json.ts'
 import { quote } from './text.ts'
 
-/** A grant with everything parsed once, at approval. Entries keep the order of the document. */
+/** A grant with everything parsed once, at approval. Types and arguments in the order of their names. */
 export interface CompiledGrant {
   readonly grant: Grant
   readonly actions: readonly ActionPattern[]
@@ -57,7 +58,8 @@ export function compileGrant(grant: Grant): Result<CompiledGrant, string> {
     actions.push(action.value)
   }
   const resources: CompiledResources[] = []
-  for (const [type, texts] of Object.entries(grant.resources)) {
+  for (const type of sortedNames(grant.resources)) {
+    const texts = grant.resources[type]!
     const patterns: ResourcePattern[] = []
     for (const text of texts) {
       const pattern = parseResourcePattern(text)
@@ -67,7 +69,8 @@ export function compileGrant(grant: Grant): Result<CompiledGrant, string> {
     resources.push({ type, patterns })
   }
   const where: CompiledArgument[] = []
-  for (const [name, source] of Object.entries(grant.where)) {
+  for (const name of sortedNames(grant.where)) {
+    const source = grant.where[name]!
     const constraint = parseConstraint(source)
     if (!constraint.ok) {
       const { path, message } = constraint.error
@@ -83,18 +86,18 @@ export function compileGrant(grant: Grant): Result<CompiledGrant, string> {
  * in the order action, resources, constraints. Permitted means all of: the action matches; each type
  * of `touch.resources` is named and each of its values matches; each type that the grant names is in
  * `resources` or `within`, has values, and each matches; each constrained argument is present and
- * satisfies. Does not allocate when it permits.
+ * satisfies. Does not allocate when it permits. Which shortfall is named does not depend on the order
+ * of members (see `stableJson`).
  */
 export function permits(grant: CompiledGrant, touch: Touch, args: Args): Shortfall | null {
   if (!namesAction(grant, touch.action)) return actionShortfall(touch.action)
+  let failing: string | null = null
   for (const type in touch.resources) {
     if (!Object.hasOwn(touch.resources, type)) continue
-    const patterns = patternsOf(grant, type)
-    const values = touch.resources[type]!
-    if (patterns === null) return unnamedShortfall(type, values)
-    const shortfall = valuesShortfall(type, patterns, values)
-    if (shortfall !== null) return shortfall
+    const isFirst = failing === null || type < failing
+    if (isFirst && resourceShortfall(grant, touch, type) !== null) failing = type
   }
+  if (failing !== null) return resourceShortfall(grant, touch, failing)
   for (const { type, patterns } of grant.resources) {
     if (Object.hasOwn(touch.within, type)) {
       const shortfall = valuesShortfall(type, patterns, touch.within[type]!)
@@ -112,9 +115,17 @@ export function permits(grant: CompiledGrant, touch: Touch, args: Args): Shortfa
   return null
 }
 
-function namesAction(grant: CompiledGrant, action: string): boolean {
+/** Whether the grant names the action, whatever its resources. */
+export function namesAction(grant: CompiledGrant, action: string): boolean {
   for (const pattern of grant.actions) if (matchesAction(pattern, action)) return true
   return false
+}
+
+function resourceShortfall(grant: CompiledGrant, touch: Touch, type: string): Shortfall | null {
+  const patterns = patternsOf(grant, type)
+  const values = touch.resources[type]!
+  if (patterns === null) return unnamedShortfall(type, values)
+  return valuesShortfall(type, patterns, values)
 }
 
 function patternsOf(grant: CompiledGrant, type: string): readonly ResourcePattern[] | null {
@@ -143,7 +154,7 @@ function matchesOne(patterns: readonly ResourcePattern[], value: string): boolea
   return false
 }
 
-function actionShortfall(action: string): Shortfall {
+export function actionShortfall(action: string): Shortfall {
   const detail = `no grant names the action ${quote(action)}; ask for one that does`
   return { reason: 'no_grant', detail }
 }
@@ -167,7 +178,7 @@ function argumentShortfall(
   { source }: CompiledConstraint,
   value: Json | undefined,
 ): Shortfall {
-  const is = value === undefined ? 'is missing' : `${quote(JSON.stringify(value))} does not satisfy`
+  const is = value === undefined ? 'is missing' : `${quote(stableJson(value))} does not satisfy`
   const detail =
     value === undefined
       ? `the argument ${quote(name)} ${is}; pass it so that ${describe(source)}`
@@ -176,7 +187,7 @@ function argumentShortfall(
 }
 
 function describe(constraint: Constraint): string {
-  return quote(JSON.stringify(constraint))
+  return quote(stableJson(constraint))
 }
 
 function list(texts: readonly string[]): string {

@@ -9,13 +9,14 @@ import {
 } from './chain.ts'
 import type { Command } from './command.ts'
 import { type Facts, isHighRisk } from './facts.ts'
-import { type CompiledGrant, permits } from './grant.ts'
+import { actionShortfall, type CompiledGrant, namesAction, permits } from './grant.ts'
 import type { AskId, CallId, Instant } from './id.ts'
 import { ASKS_PER_RUN_MAX } from './limits.ts'
 import { isAmount, isMore } from './money.ts'
 import { matchesAction } from './pattern.ts'
-import type { Reason } from './reason.ts'
-import type { Lease, Run, Tree } from './tree.ts'
+import { REASONS, type Reason } from './reason.ts'
+import { stableJson } from './stable-json.ts'
+import type { Call, Lease, Run, Tree } from './tree.ts'
 import { isWorkExhausted } from './work.ts'
 
 type Authorize = Extract<Command, { do: 'authorize' }>
@@ -48,6 +49,7 @@ export function judge(tree: Tree, c: Authorize, now: Instant): Verdict {
   const run = tree.runs.get(c.run)
   if (run === undefined) return deny('run_unknown', c.run)
   if (tree.phase === 'closed') return deny('tree_closed', tree.id)
+  if (run.lease === null && tree.phase !== 'open') return deny('lease_ended', 'revoked')
   const chain = chainOf(tree, run)
   const early =
     judgeLeases(chain, now) ??
@@ -58,7 +60,7 @@ export function judge(tree: Tree, c: Authorize, now: Instant): Verdict {
   const granted = judgeGrants(chain, c.facts)
   if ('kind' in granted) return granted
   return (
-    judgeRetry(tree, run, c) ??
+    judgeRetry(tree, chain, c) ??
     judgeBudget(chain, c.facts, now) ??
     judgeAsk(tree, chain, c, granted.grants, now) ?? {
       kind: 'allow',
@@ -70,20 +72,29 @@ export function judge(tree: Tree, c: Authorize, now: Instant): Verdict {
 
 /** Step 2. Death is this comparison with `now`; background jobs only tidy. */
 function judgeLeases(chain: readonly Run[], now: Instant): Denied | null {
-  for (const [depth, { id, lease }] of chain.entries()) {
-    const own = depth === 0
-    if (lease === null || lease.state === 'requested') {
-      return deny(own ? 'lease_requested' : 'ancestor_ended', id)
-    }
-    if (lease.state === 'ended') {
-      return deny(own ? 'lease_ended' : 'ancestor_ended', lease.endReason ?? id)
-    }
-    if (isExpired(lease, now)) return deny(own ? 'lease_expired' : 'ancestor_expired', id)
-    if (lease.state === 'suspended') {
-      return deny(own ? 'lease_suspended' : 'ancestor_suspended', lease.suspendedWhy ?? id)
-    }
+  let first: Denied | null = null
+  for (let depth = 0; depth < chain.length; depth++) {
+    const failure = leaseFailure(chain[depth]!, depth === 0, now)
+    if (failure !== null && (first === null || isBefore(failure, first))) first = failure
   }
-  return null
+  return first
+}
+
+function leaseFailure({ id, lease }: Run, own: boolean, now: Instant): Denied | null {
+  if (lease === null || lease.state === 'requested') {
+    return deny(own ? 'lease_requested' : 'ancestor_ended', id)
+  }
+  if (lease.state === 'ended') {
+    return deny(own ? 'lease_ended' : 'ancestor_ended', lease.endReason ?? id)
+  }
+  if (isExpired(lease, now)) return deny(own ? 'lease_expired' : 'ancestor_expired', id)
+  if (lease.state === 'active') return null
+  return deny(own ? 'lease_suspended' : 'ancestor_suspended', lease.suspendedWhy ?? id)
+}
+
+/** Which of two failures the decision order names: the order of REASONS is normative. */
+function isBefore(left: Denied, right: Denied): boolean {
+  return REASONS.indexOf(left.reason) < REASONS.indexOf(right.reason)
 }
 
 /** Step 3. */
@@ -117,25 +128,32 @@ function judgeDenials(chain: readonly Run[], facts: Facts): Denied | null {
 
 /** Step 6. Every touch is permitted by a grant of the lease and by a grant of each ancestor. */
 function judgeGrants(chain: readonly Run[], facts: Facts): Denied | { grants: number[] } {
-  const grants: number[] = []
-  for (const [depth, { lease, id }] of chain.entries()) {
-    for (const touch of facts.touches) {
-      const failure = failureOf(lease!, touch, facts)
-      if (typeof failure === 'number') {
-        if (depth === 0) grants.push(failure)
-        continue
-      }
-      if (depth > 0) return deny('ancestor_no_grant', `${id}: ${failure.determined}`)
-      // Only a root run's own lease can be exceeded: a child never reaches past its ancestors.
-      if (lease!.terms.onExceed !== 'ask' || failure.reason === 'outside_ceiling') return failure
-      if (chain.length > 1) return failure
-      grants.push(EXCEEDED)
-    }
+  const { grants, failure } = grantsOf(chain[0]!.lease!, facts)
+  if (failure !== null) {
+    // Only a root run's own lease can be exceeded: a child never reaches past its ancestors.
+    const isAskable = chain.length === 1 && chain[0]!.lease!.terms.onExceed === 'ask'
+    if (!isAskable || failure.reason === 'outside_ceiling') return failure
+  }
+  for (let depth = 1; depth < chain.length; depth++) {
+    const { lease, id } = chain[depth]!
+    const above = grantsOf(lease!, facts).failure
+    if (above !== null) return deny('ancestor_no_grant', `${id}: ${above.determined}`)
   }
   return { grants }
 }
 
-const CLOSENESS = ['no_grant', 'resource_unresolved', 'constraint_failed']
+/** The grant of each touch, and of the touches without one the failure that comes first. */
+function grantsOf(lease: Lease, facts: Facts): { grants: number[]; failure: Denied | null } {
+  const grants: number[] = []
+  let first: Denied | null = null
+  for (const touch of facts.touches) {
+    const found = failureOf(lease, touch, facts)
+    grants.push(typeof found === 'number' ? found : EXCEEDED)
+    if (typeof found === 'number') continue
+    if (first === null || isBefore(found, first)) first = found
+  }
+  return { grants, failure: first }
+}
 
 /** The index of the grant that permits the touch, or the denial of the grant that came closest. */
 function failureOf(lease: Lease, touch: Facts['touches'][number], facts: Facts): number | Denied {
@@ -143,19 +161,21 @@ function failureOf(lease: Lease, touch: Facts['touches'][number], facts: Facts):
   if (ceiling !== null && !ceiling.some((pattern) => matchesAction(pattern, touch.action))) {
     return deny('outside_ceiling', touch.action)
   }
-  let closest: Denied = deny('no_grant', touch.action)
+  let closest: Denied | null = null
   for (let index = 0; index < grants.length; index++) {
-    const failure = permits(grants[index] as CompiledGrant, touch, facts.args)
+    const grant = grants[index] as CompiledGrant
+    const failure = permits(grant, touch, facts.args)
     if (failure === null) return index
-    const isCloser = CLOSENESS.indexOf(failure.reason) >= CLOSENESS.indexOf(closest.reason)
-    if (isCloser) closest = deny(failure.reason, failure.detail)
+    if (!namesAction(grant, touch.action)) continue
+    const here = deny(failure.reason, failure.detail)
+    if (closest === null || isBefore(closest, here)) closest = here
   }
-  return closest
+  return closest ?? deny('no_grant', actionShortfall(touch.action).detail)
 }
 
 /** Step 7. A known key is a retry: it joins, hands out, goes on or is refused; it never spends. */
-function judgeRetry(tree: Tree, run: Run, c: Authorize): Verdict | null {
-  const known = run.keys.get(c.key)
+function judgeRetry(tree: Tree, chain: readonly Run[], c: Authorize): Verdict | null {
+  const known = chain[0]!.keys.get(c.key)
   if (known === undefined) return null
   const call = tree.calls.get(known)!
   if (call.tool !== c.facts.tool || call.argsDigest !== c.facts.argsDigest) {
@@ -169,10 +189,36 @@ function judgeRetry(tree: Tree, run: Run, c: Authorize): Verdict | null {
       return { kind: 'replay', call: call.id }
     case 'deferred':
     case 'free':
-      return { kind: 'resume', call: call.id }
+      return judgeResumption(chain, call, c.facts)
     case 'frozen':
-      return call.idempotent ? { kind: 'resume', call: call.id } : deny('call_frozen', call.id)
+      return call.idempotent ? judgeResumption(chain, call, c.facts) : deny('call_frozen', call.id)
   }
+}
+
+/**
+ * A call that goes on spends nothing and is not asked again, so it must still be the call that was
+ * allowed: with the same arguments a probe may find other resources by now. It is also executed
+ * again, so another call that may end the lease must not be in flight.
+ */
+function judgeResumption(chain: readonly Run[], call: Call, facts: Facts): Verdict {
+  if (call.does !== doesOf(facts)) return deny('key_reused', call.id)
+  return judgeUntil(chain, call.actions, call.id) ?? { kind: 'resume', call: call.id }
+}
+
+/** Everything about a call that a verdict rests on, as text. */
+export function doesOf({ tool, definition, touches, argsDigest, usd }: Facts): string {
+  return stableJson([tool, definition, touches, argsDigest, usd])
+}
+
+/** A call that may end a lease of the chain is in flight alone. */
+function judgeUntil(
+  chain: readonly Run[],
+  actions: readonly string[],
+  itself: CallId | null,
+): Denied | null {
+  const isPending = ({ untilCall }: Run) => untilCall !== null && untilCall !== itself
+  const owner = untilOwners(chain, actions).find(isPending)
+  return owner === undefined ? null : deny('until_pending', owner.untilCall!)
 }
 
 /** Step 8. Calls in flight and budgets that children hold count as spent. */
@@ -194,8 +240,7 @@ function judgeBudget(chain: readonly Run[], facts: Facts, now: Instant): Denied 
   if (usd !== null && facts.usd !== null && isMore(facts.usd, usd)) {
     return deny('usd_exhausted', `${facts.usd} of ${usd} left`)
   }
-  const pending = untilOwners(chain, actions).find((owner) => owner.untilCall !== null)
-  return pending === undefined ? null : deny('until_pending', pending.untilCall!)
+  return judgeUntil(chain, actions, null)
 }
 
 function needsAsk(chain: readonly Run[], facts: Facts, grants: readonly number[]): boolean {
@@ -210,8 +255,7 @@ function needsAsk(chain: readonly Run[], facts: Facts, grants: readonly number[]
 
 /** What a yes is bound to: the run, the lease as it is, and everything about the call. */
 export function bindingOf(run: Run, facts: Facts): string {
-  const { tool, definition, touches, argsDigest, usd } = facts
-  return JSON.stringify([run.id, run.lease!.revision, tool, definition, touches, argsDigest, usd])
+  return stableJson([run.id, run.lease!.revision, doesOf(facts)])
 }
 
 function approvedAsk(tree: Tree, run: Run, facts: Facts): AskId {

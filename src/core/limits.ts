@@ -9,6 +9,8 @@ export const DENIALS_DISTINCT_MAX = 100
 export const DENIALS_RECORDED_MAX = 200
 /** A person who is asked too often stops reading. */
 export const ASKS_PER_RUN_MAX = 20
+/** A run that delegates in a loop fills the tree. */
+export const CHILDREN_PER_RUN_MAX = 1000
 export const ESCALATIONS_PER_RUN_MAX = 20
 /** An ask that nobody answers is refused; a yes that nobody uses goes stale. */
 export const ASK_ANSWER_SECONDS = 600

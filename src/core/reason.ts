@@ -48,6 +48,7 @@ export type Reason = (typeof REASONS)[number]
 
 /** Why a command other than `authorize` is refused. Nothing is recorded. */
 export const REFUSALS = [
+  'malformed',
   'already_open',
   'not_open',
   'run_unknown',
@@ -61,11 +62,11 @@ export const REFUSALS = [
   'not_an_approver',
   'self_approval',
   'policy_not_allowed',
-  'approval_unsigned',
   'call_unknown',
-  'call_exists',
+  'id_taken',
   'call_not_in_flight',
   'call_not_unknown',
+  'denial_unknown',
   'ask_unknown',
   'ask_not_pending',
   'ask_expired',
@@ -78,6 +79,7 @@ export const REFUSALS = [
   'nothing_denied',
   'escalation_unknown',
   'escalation_not_pending',
+  'escalations_exhausted',
   'exceeds_ancestor',
   'denied_for_good',
   'not_expired',

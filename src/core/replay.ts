@@ -20,41 +20,57 @@ export interface Replayed {
 
 /**
  * Decides every command of a ledger again, from the first entry, and demands the very entries that are
- * recorded. Nothing is taken from the record but the commands and their times.
+ * recorded. Nothing is taken from the record but the commands and their times. Total: whatever the
+ * record holds, the answer is a value.
  */
 export function replay(entries: readonly Entry[]): Result<Replayed, ReplayFailure> {
   let tree: Tree | null = null
   let decisions = 0
   for (let next = 0; next < entries.length; ) {
-    const head = entries[next]!
-    const fail = (kind: ReplayFailure['kind'], message: string) =>
-      err({ kind, seq: head.seq, message })
-    if (!('command' in head)) return fail('malformed', 'an entry without a command or a cause')
-    const { command } = head
-    if (command.do === 'open' && command.rules !== RULES_VERSION) {
-      return fail('unknown_rules', `rules version ${command.rules} is not known to this build`)
-    }
-    let decided: ReturnType<typeof decide>
-    try {
-      decided = decide(tree, command, head.at)
-    } catch (error) {
-      return fail('malformed', error instanceof Error ? error.message : 'not a command')
-    }
-    if (!decided.ok) return fail('different', `recorded, but refused: ${decided.error.code}`)
-    const expected = decided.value.entries
-    if (expected.length === 0) return fail('different', 'recorded, but decides to record nothing')
-    for (const [offset, entry] of expected.entries()) {
-      const recorded = entries[next + offset]
-      if (recorded === undefined || !isSame(recorded, entry)) {
-        return err({ kind: 'different', seq: entry.seq, message: differenceOf(recorded, entry) })
-      }
-      tree = evolve(tree, recorded)
-    }
+    const step = replayStep(tree, entries, next)
+    if (!step.ok) return step
+    tree = step.value.tree
+    next = step.value.next
     decisions += 1
-    next += expected.length
   }
   if (tree === null) return err({ kind: 'malformed', seq: 0, message: 'no entries' })
   return ok({ tree, decisions })
+}
+
+type Step = Result<{ readonly tree: Tree; readonly next: number }, ReplayFailure>
+
+function replayStep(tree: Tree | null, entries: readonly Entry[], next: number): Step {
+  try {
+    return replayCommand(tree, entries, next)
+  } catch (error) {
+    const message = error instanceof Error ? error.message : 'not a command'
+    return err({ kind: 'malformed', seq: next + 1, message })
+  }
+}
+
+function replayCommand(tree: Tree | null, entries: readonly Entry[], next: number): Step {
+  const head = entries[next]!
+  const fail = (kind: ReplayFailure['kind'], message: string) =>
+    err({ kind, seq: next + 1, message })
+  if (!('command' in head))
+    return fail('malformed', 'an entry without a command, where one belongs')
+  const { command } = head
+  if (command.do === 'open' && command.rules !== RULES_VERSION) {
+    return fail('unknown_rules', `rules version ${command.rules} is not known to this build`)
+  }
+  const decided = decide(tree, command, head.at)
+  if (!decided.ok) return fail('different', `recorded, but refused: ${decided.error.code}`)
+  const expected = decided.value.entries
+  if (expected.length === 0) return fail('different', 'recorded, but decides to record nothing')
+  let after = tree
+  for (const [offset, entry] of expected.entries()) {
+    const recorded = entries[next + offset]
+    if (recorded === undefined || !isSame(recorded, entry)) {
+      return err({ kind: 'different', seq: entry.seq, message: differenceOf(recorded, entry) })
+    }
+    after = evolve(after, recorded)
+  }
+  return ok({ tree: after!, next: next + expected.length })
 }
 
 /** Equality of JSON values, whatever the order of members. */

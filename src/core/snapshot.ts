@@ -1,6 +1,7 @@
 import { compileTerms } from './compile.ts'
 import type { Json } from './id.ts'
-import type { Denial, Lease, Run, Tree } from './tree.ts'
+import { addSpent, nothingSpent } from './spent.ts'
+import type { Denial, Lease, Run, Spent, Tree } from './tree.ts'
 
 /**
  * A tree as JSON and back. A snapshot saves folding a long history; it is a cache that is discarded on
@@ -32,7 +33,8 @@ type FlatTree = Flat<Tree, 'calls' | 'asks' | 'askByBinding' | 'escalations' | '
 
 /** `json` comes from `toSnapshot` of the same rules version. */
 export function fromSnapshot(json: Json): Tree {
-  const flat = json as unknown as FlatTree
+  // A copy: the tree changes in place what it is made of.
+  const flat = structuredClone(json) as unknown as FlatTree
   const runs = flat.runs as readonly FlatRun[]
   return {
     ...flat,
@@ -52,8 +54,26 @@ function reviveRun(run: FlatRun): Run {
     keys: new Map(run.keys),
     inFlight: new Set(run.inFlight),
     deferred: new Set(run.deferred),
-    lease: lease === null ? null : { ...lease, compiled: compileTerms(lease.terms) },
+    lease: lease === null ? null : reviveLease(lease),
   }
+}
+
+function reviveLease(lease: Omit<Lease, 'compiled'>): Lease {
+  return {
+    ...lease,
+    compiled: compileTerms(lease.terms),
+    spent: reviveSpent(lease.spent),
+    reserved: reviveSpent(lease.reserved),
+    held: reviveSpent(lease.held),
+    spentBelow: reviveSpent(lease.spentBelow),
+  }
+}
+
+/** JSON gives records a prototype; counted budgets have none. */
+function reviveSpent(spent: Spent): Spent {
+  const revived = nothingSpent()
+  addSpent(revived, spent)
+  return revived
 }
 
 function byId<T extends { id: string }>(values: readonly T[]): Map<T['id'], T> {

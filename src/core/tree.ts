@@ -48,6 +48,8 @@ export interface Run {
   untilCall: CallId | null
   asksOpened: number
   denialsDistinct: number
+  /** How many of them a person has seen: the count at the last resumption. */
+  denialsSeen: number
   escalationsOpened: number
 }
 
@@ -70,6 +72,8 @@ export interface Lease {
   suspendedWhy: string | null
   /** This run's own calls. */
   readonly spent: Spent
+  /** What this lease holds of its parent's budget while it lives; nothing for a root. */
+  reserved: Spent
   /** Reserved for children that are not ended. */
   readonly held: Spent
   /** Spent by children that ended. */
@@ -82,7 +86,7 @@ export interface Lease {
 
 export interface Spent {
   calls: number
-  /** Per action, only for actions that the terms limit. */
+  /** Per action, only for actions that the terms limit. No prototype: an action may be `__proto__`. */
   byAction: Record<string, number>
   /** Decimal string. */
   usd: string
@@ -95,11 +99,15 @@ export interface Call {
   readonly tool: string
   readonly argsDigest: string
   readonly actions: readonly string[]
+  /** Everything the verdict was about, as text: a call that goes on must still do exactly this. */
+  readonly does: string
   readonly usd: string
   readonly idempotent: boolean
   /** `frozen`: unknown outcome; `free`: a person said that it did not happen. */
   state: 'in_flight' | 'succeeded' | 'failed' | 'frozen' | 'deferred' | 'free'
   outcome: Outcome | null
+  /** Was `unknown` once: an earlier try may have cost, so none of its money comes back. */
+  isDoubtful: boolean
   readonly seq: number
   deadline: Instant
   executor: string

@@ -27,6 +27,12 @@ export function validateTerms(terms: unknown): Result<true, readonly string[]> {
   return faults.length === 0 ? ok(true) : err(faults)
 }
 
+/** Whether JSON of untrusted origin is a list of grants. */
+export function validateGrants(grants: unknown): Result<true, readonly string[]> {
+  const faults = checkList(checkMembers(GRANT), 0)(grants, 'grants')
+  return faults.length === 0 ? ok(true) : err(faults)
+}
+
 const checkAction: Check = (value, path) => parseFault(value, path, parseActionPattern)
 const checkResource: Check = (value, path) => parseFault(value, path, parseResourcePattern)
 
