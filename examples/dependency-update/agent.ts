@@ -44,6 +44,8 @@ interface ScriptCall {
   readonly tool: string
   readonly args: Record<string, unknown>
   readonly needed?: boolean
+  /** Called when the server says that it has begun. */
+  readonly begun?: () => void
 }
 
 type CallTool = (call: ScriptCall) => Promise<string>
@@ -168,17 +170,22 @@ async function testAndOpen(call: CallTool, update: Update): Promise<void> {
       body: `Updates the vendored padding library from ${current} to ${newest}. The tests pass.`,
     },
   })
+  // An eager agent does not wait: while the first one is being opened, it asks for another.
+  let second: Promise<string> | null = null
   await call({
     step: 'open_pull_request',
     says: 'open the pull request',
     ...open(`Update padding to ${newest}`),
     needed: true,
+    begun: () => {
+      second ??= call({
+        step: 'open_second_pull_request',
+        says: 'open another one meanwhile',
+        ...open('Reformat everything'),
+      })
+    },
   })
-  await call({
-    step: 'open_second_pull_request',
-    says: 'open another one',
-    ...open('Reformat everything'),
-  })
+  await second
 }
 
 function versionInUse(manifest: string): string {
@@ -235,9 +242,10 @@ async function connect(entry: ServerEntry): Promise<Client> {
 
 /** What came back, as text: all text blocks of a result, or the message of an error. */
 async function answerOf(client: Client, call: ScriptCall): Promise<Omit<AgentStep, 'step'>> {
-  const { tool, args } = call
+  const { tool, args, begun } = call
   try {
-    const result = await client.callTool({ name: tool, arguments: args })
+    const options = begun === undefined ? {} : { onprogress: begun }
+    const result = await client.callTool({ name: tool, arguments: args }, options)
     const blocks = result.content.map((block) => (block.type === 'text' ? block.text : ''))
     return { tool, isError: result.isError === true, text: blocks.join('\n') }
   } catch (error) {

@@ -57,6 +57,8 @@ export interface ForgeOptions {
   readonly repos: Readonly<Record<string, string>>
   /** JSON file that the records are loaded from and saved to; null: memory only. */
   readonly stateFile: string | null
+  /** How long opening a pull request takes at least, as over a network. */
+  readonly latencyMs?: number
 }
 
 /** A code forge: branches, pull requests, tests, deployments, secrets and users of real repositories. */
@@ -67,7 +69,10 @@ export class ForgeState {
   /** Changes run one after another: what one has checked, another must not change under it. */
   #tail: Promise<unknown> = Promise.resolve()
 
+  readonly latencyMs: number
+
   constructor(options: ForgeOptions) {
+    this.latencyMs = options.latencyMs ?? 0
     this.#repos = new Map(Object.entries(options.repos))
     this.#stateFile = options.stateFile
     this.records = loadRecords(options.stateFile, [...this.#repos.keys()])

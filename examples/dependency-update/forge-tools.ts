@@ -1,4 +1,5 @@
-import { McpServer } from '@modelcontextprotocol/server'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { McpServer, type ServerContext } from '@modelcontextprotocol/server'
 import * as z from 'zod'
 import { ForgeError, isBranchName } from './forge-git.ts'
 import type { ForgeState } from './forge-state.ts'
@@ -56,6 +57,14 @@ async function attempt(work: () => ToolAnswer | Promise<ToolAnswer>): Promise<To
     if (!(error instanceof ForgeError)) throw error
     return { content: [{ type: 'text', text: error.message }], isError: true }
   }
+}
+
+/** Says that the work has begun, if the caller wants to hear it. */
+async function tellProgress({ mcpReq }: ServerContext, message: string): Promise<void> {
+  const progressToken = mcpReq._meta?.progressToken
+  if (progressToken === undefined) return
+  const params = { progressToken, progress: 1, total: 2, message }
+  await mcpReq.notify({ method: 'notifications/progress', params })
 }
 
 /**
@@ -157,8 +166,10 @@ function registerPullRequestTools(server: McpServer, forge: ForgeState): void {
       outputSchema: pull,
       annotations: WRITE,
     },
-    (args) =>
+    (args, context) =>
       attempt(async () => {
+        await tellProgress(context, 'comparing the branches')
+        await sleep(forge.latencyMs)
         const opened = await forge.createPullRequest(args)
         const files = opened.files.map((f) => `${f.path} | +${f.additions} -${f.deletions}`)
         return answer(`opened #${opened.number} ${opened.url}\n${files.join('\n')}`, opened)

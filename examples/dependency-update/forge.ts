@@ -140,6 +140,7 @@ function optionsFromArgs(): ForgeServerOptions {
       token: { type: 'string' },
       state: { type: 'string' },
       log: { type: 'string' },
+      latency: { type: 'string', default: '0' },
     },
   })
   const token = values.token ?? process.env.FORGE_TOKEN
@@ -155,6 +156,7 @@ function optionsFromArgs(): ForgeServerOptions {
     repos: Object.fromEntries(repos),
     stateFile: values.state ?? null,
     logFile: values.log ?? null,
+    latencyMs: Number(values.latency),
   }
 }
 
