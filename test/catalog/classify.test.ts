@@ -107,6 +107,20 @@ describe('a call that is not understood is a fault', () => {
     expect(run({ args: Object.create(base.args as object) }).fault).toMatch(/is missing/)
   })
 
+  test('arguments that no rule covers, and secrets that turn out to be none, allow nothing', () => {
+    const git = catalogOf('git')
+    const server = bound('git', { worktree: tree, repo: 'clord', remotes: {} }, git)
+    const blame = git.tools.get('git_blame')!
+    const only = (action: string) =>
+      blame.rules.filter((rule) => rule.do === 'touch' && rule.actions.includes(action))
+    for (const rules of [[], only('secret.read')]) {
+      const tools = new Map(git.tools).set('git_blame', { ...blame, rules })
+      const args = { path: tree, filePath: 'a.txt' }
+      const facts = run({ server, catalog: { ...git, tools }, tool: 'git_blame', args })
+      expect(facts).toMatchObject({ touches: [], fault: expect.stringMatching(/no rule/) })
+    }
+  })
+
   test('threat 11: numbers are strict', () => {
     for (const number of [1.5, -0, 2 ** 53, Number.NaN, Infinity, '1', true]) {
       const facts = run({ tool: 'get_pull_request', args: { repo: 'clord', number } })
