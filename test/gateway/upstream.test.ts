@@ -62,6 +62,21 @@ describe('a stdio upstream', () => {
     expect(await textFrom(upstreams, 'ask')).toBe('told: -32601')
   })
 
+  test("of a client's `_meta`, its own hop stays behind and the rest goes along", async () => {
+    const log = join(mkdtempSync(join(tmpdir(), 'daypass-raw-')), 'log')
+    const upstreams = await start(rawStdio('', { env: { RAW_LOG: log } }))
+    const hop = {
+      progressToken: 'mine',
+      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+      'io.modelcontextprotocol/clientInfo': { name: 'secret-client' },
+      'io.modelcontextprotocol/clientCapabilities': { sampling: {} },
+    }
+    const params = { name: 'pid', arguments: {}, _meta: { ...hop, traceparent: '00-ab-cd-01' } }
+    await upstreams.get('raw')!.call('tools/call', params)
+    const sent = readFileSync(log, 'utf8').trim().split('\n').at(-1)
+    expect(JSON.parse(sent ?? '').params._meta).toEqual({ traceparent: '00-ab-cd-01' })
+  })
+
   test('when it dies, calls in flight end with an unknown outcome, and it is started again', async () => {
     const upstreams = await start(rawStdio())
     const waiting = call(upstreams, 'never')

@@ -31,7 +31,8 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   if (log !== undefined) appendFileSync(log, `${line}\n`)
   const { id, method, params, error } = JSON.parse(line)
   if (method === undefined) {
-    if (error !== undefined) say({ id: waiting, result: text(`told: ${error.code}`) })
+    if (error !== undefined && id === 'q1')
+      say({ id: waiting, result: text(`told: ${error.code}`) })
     return
   }
   if (method === 'server/discover' && mode === 'dies-on-discover') process.exit(1)
