@@ -1,9 +1,9 @@
 import { request as httpRequest } from 'node:http'
-import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   modern,
   rawStdio,
+  sendRaw,
   startGateway,
   type TestGateway,
   textOf,
@@ -82,7 +82,7 @@ describe('threat 21: headers and body must say the same', () => {
       const [body, headers] = whoami()
       const text = JSON.stringify(body)
       const lines = Object.entries({ authorization: 'Bearer alice', ...headers })
-      const response = await raw([
+      const response = await sendRaw(gateway.url, [
         'POST /mcp HTTP/1.1',
         'Host: localhost',
         'Content-Type: application/json',
@@ -98,20 +98,6 @@ describe('threat 21: headers and body must say the same', () => {
     },
   )
 })
-
-/** Sends bytes as they are, and reads until the end. */
-function raw(lines: readonly string[]): Promise<string> {
-  const { hostname, port } = new URL(gateway.url)
-  return new Promise((resolve, reject) => {
-    const socket = connect(Number(port), hostname, () => socket.write(lines.join('\r\n')))
-    let text = ''
-    socket.on('data', (chunk) => {
-      text += chunk
-    })
-    socket.on('close', () => resolve(text))
-    socket.on('error', reject)
-  })
-}
 
 describe('the modern era', () => {
   test('an envelope that lacks something is invalid', async () => {
