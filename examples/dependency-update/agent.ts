@@ -170,21 +170,23 @@ async function testAndOpen(call: CallTool, update: Update): Promise<void> {
       body: `Updates the vendored padding library from ${current} to ${newest}. The tests pass.`,
     },
   })
-  // An eager agent does not wait: while the first one is being opened, it asks for another.
+  // An eager agent does not wait: once the server says that it has begun, it asks for another.
   let second: Promise<string> | null = null
+  const openSecond = () => {
+    second ??= call({
+      step: 'open_second_pull_request',
+      says: 'open another one',
+      ...open('Reformat everything'),
+    })
+  }
   await call({
     step: 'open_pull_request',
     says: 'open the pull request',
     ...open(`Update padding to ${newest}`),
     needed: true,
-    begun: () => {
-      second ??= call({
-        step: 'open_second_pull_request',
-        says: 'open another one meanwhile',
-        ...open('Reformat everything'),
-      })
-    },
+    begun: openSecond,
   })
+  openSecond()
   await second
 }
 
