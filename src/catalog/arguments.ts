@@ -11,8 +11,9 @@ export function argument(args: Args, name: string): unknown {
 }
 
 /**
- * Checks the arguments of a call against the catalog, or gives words for the caller. An argument that
- * the catalog does not know could change what the call does, so it is refused, not passed over.
+ * Checks the arguments of a call against the catalog, or gives words for the caller. An argument
+ * that the catalog does not know could change what the call does, so it is refused, not passed
+ * over.
  */
 export function argumentFault(server: ServerBinding, tool: Tool, args: Args): string | null {
   for (const name of Object.keys(args)) {

@@ -5,7 +5,9 @@ import { err, ok, type Result } from '../core/result.ts'
 import type { Catalog, Rule, Source } from './catalog.ts'
 import { isRecord } from './yaml-reader.ts'
 
-/** A folder that a file server may serve; in a repository, or a plain one with a name of its own. */
+/**
+ * A folder that a file server may serve; in a repository, or a plain one with a name of its own.
+ */
 export interface Root {
   /** As configured: what an agent writes. */
   readonly path: string
@@ -239,7 +241,9 @@ function isLink(path: string): boolean {
   }
 }
 
-/** server-filesystem takes a name that is equal under Unicode normalisation for the one asked for. */
+/**
+ * server-filesystem takes a name that is equal under Unicode normalisation for the one asked for.
+ */
 function hasTwin(folder: string, name: string): boolean {
   // Names of ASCII have no other form.
   if (/^[\x20-\x7e]*$/.test(name)) return false

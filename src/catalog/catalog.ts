@@ -32,7 +32,9 @@ export interface ActionKind {
 
 export interface Tool {
   readonly name: string
-  /** SHA-256 (hex) of the definitions that the catalog was written for; a server may have two eras. */
+  /**
+   * SHA-256 (hex) of the definitions that the catalog was written for; a server may have two eras.
+   */
   readonly definitions: readonly string[]
   readonly args: ReadonlyMap<string, Argument>
   /** Every rule whose condition holds adds its touches; the order does not change the decision. */
@@ -106,7 +108,9 @@ export type Probe = (typeof PROBES)[number]
 
 /** Where the values of a resource type come from. */
 export type Source =
-  /** An argument. `local_branch`: a branch of the working tree. `full_ref`: spelled `refs/heads/…`. */
+  /**
+   * An argument. `local_branch`: a branch of the working tree. `full_ref`: spelled `refs/heads/…`.
+   */
   | {
       readonly from: 'arg'
       readonly arg: string
@@ -114,10 +118,23 @@ export type Source =
     }
   /** The branches that a revision argument reads; the type is left out if it can be any. */
   | { readonly from: 'revision'; readonly arg: string }
-  /** Those paths of an argument that look like secrets; `wide`: and what a broad pathspec catches. */
+  /**
+   * Those paths of an argument that look like secrets; `wide`: and what a broad pathspec catches.
+   */
   | { readonly from: 'secrets_of'; readonly arg: string; readonly wide: boolean }
   | { readonly from: 'binding'; readonly name: string }
   /** The host of the bound remote that the argument names. */
   | { readonly from: 'remote'; readonly arg: string }
   | { readonly from: 'probe'; readonly probe: Probe }
   | { readonly from: 'text'; readonly value: string }
+
+export const EFFECTS: readonly Effect[] = ['read', 'write', 'destructive', 'egress']
+
+/** Whether a rule can do nothing but read. */
+export function onlyReads(catalog: Catalog, rule: Rule): boolean {
+  if (rule.do === 'fault') return true
+  if (rule.do === 'files') {
+    return rule.uses.every(({ use }) => ['read', 'list', 'tree', 'list_roots'].includes(use))
+  }
+  return rule.actions.every((name) => (rule.effect ?? catalog.actions.get(name)?.effect) === 'read')
+}

@@ -5,7 +5,15 @@ import type { Json } from '../core/id.ts'
 import { err, ok, type Result } from '../core/result.ts'
 import { type Args, applies, argument, argumentFault } from './arguments.ts'
 import type { ServerBinding } from './bindings.ts'
-import type { Catalog, Probe, Rule, Source, Tool, TypedSource } from './catalog.ts'
+import {
+  type Catalog,
+  onlyReads,
+  type Probe,
+  type Rule,
+  type Source,
+  type Tool,
+  type TypedSource,
+} from './catalog.ts'
 import { addFileUse, FileTouches } from './files.ts'
 import { untrackedSecrets } from './git-probe.ts'
 import { type Call, valuesOf } from './sources.ts'
@@ -30,9 +38,9 @@ export interface ClassifyInput {
 }
 
 /**
- * The facts of a call. INVARIANT: sound: every resource the call can reach is named, or `fault` says
- * why that cannot be told. Answers at once unless a probe needs a process; never throws.
- * A probe is true only while `serialOf` of the call is held.
+ * The facts of a call. INVARIANT: sound: every resource the call can reach is named, or `fault`
+ * says why that cannot be told. Answers at once unless a probe needs a process; never throws. A
+ * probe is true only while `serialOf` of the call is held.
  */
 export function classify(input: ClassifyInput): Facts | Promise<Facts> {
   const facts = baseFacts(input)
@@ -263,8 +271,8 @@ export interface Serial {
 
 /**
  * The lock that the gateway takes before `classify` and keeps until the upstream has answered: a
- * branch that was probed must still be checked out when the tool runs. Keys are working trees, so that
- * a file server and a git server on one tree exclude each other. Empty: nothing to hold.
+ * branch that was probed must still be checked out when the tool runs. Keys are working trees, so
+ * that a file server and a git server on one tree exclude each other. Empty: nothing to hold.
  */
 export function serialOf(
   server: ServerBinding,
@@ -273,20 +281,11 @@ export function serialOf(
 ): readonly Serial[] {
   const rules = catalog?.tools.get(tool)?.rules ?? []
   const mode =
-    catalog !== null && rules.every((r) => readsOnly(catalog, r)) ? 'shared' : 'exclusive'
+    catalog !== null && rules.every((rule) => onlyReads(catalog, rule)) ? 'shared' : 'exclusive'
   const keys = new Set<string>()
   if (rules.some((rule) => rule.do === 'files'))
     for (const root of server.roots) keys.add(root.real)
   if (rules.length > 0 && server.worktree !== null) keys.add(server.worktree.real)
   // One order for everybody, or two calls on two trees could wait for each other.
   return [...keys].sort().map((key) => ({ key, mode }))
-}
-
-function readsOnly(catalog: Catalog, rule: Rule): boolean {
-  if (rule.do === 'fault') return true
-  if (rule.do === 'files')
-    return rule.uses.every((use) => /^(?:read|list|tree|list_roots)$/.test(use.use))
-  return rule.actions.every(
-    (action) => (rule.effect ?? catalog.actions.get(action)?.effect) === 'read',
-  )
 }

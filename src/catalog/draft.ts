@@ -10,15 +10,17 @@ export interface DraftHead {
 }
 
 /**
- * Drafts a catalog from what a server presents: every tool with its arguments and pin, every rule still
- * a fault. A draft allows nothing until a person has written what each tool touches.
+ * Drafts a catalog from what a server presents: every tool with its arguments and pin, every rule
+ * still a fault. A draft allows nothing until a person has written what each tool touches.
  */
 export function draftCatalog(head: DraftHead, tools: readonly ToolDefinition[]): string {
   const lines = [
     `catalog: ${head.name}`,
     'version: 1',
     `title: ${JSON.stringify(head.name)}`,
-    `server: { package: ${JSON.stringify(head.package)}, version: ${JSON.stringify(head.version)} }`,
+    'server:',
+    `  package: ${JSON.stringify(head.package)}`,
+    `  version: ${JSON.stringify(head.version)}`,
     '',
     'actions: {}',
     '',
@@ -61,8 +63,9 @@ export function schemaTypes(property: unknown): readonly ArgumentType[] {
 }
 
 /**
- * The text of a catalog with its pins made new from the listings given (one per protocol era); every
- * other character stays. A tool that the catalog does not have is not added: pinning is not mapping.
+ * The text of a catalog with its pins made new from the listings given (one per protocol era);
+ * every other character stays. A tool that the catalog does not have is not added: pinning is not
+ * mapping.
  */
 export function pinCatalog(text: string, listings: readonly (readonly ToolDefinition[])[]): string {
   const tools = parseDocument(text).get('tools')

@@ -151,7 +151,10 @@ function firstFault<T>(items: readonly T[], check: (item: T) => string | null): 
   return null
 }
 
-/** A recursive listing shows the names in every folder beneath. Links are not followed by the server. */
+/**
+ * A recursive listing shows the names in every folder beneath. Links are not followed by the
+ * server.
+ */
 function addTree(into: FileTouches, place: Place): string | null {
   if (place.kind !== 'folder') return into.add('list', place, place.path)
   const folders = walk(place, { max: FOLDERS_MAX, folders: true })
@@ -169,8 +172,8 @@ function addFolder(into: FileTouches, place: Place): string | null {
 }
 
 /**
- * Moving takes everything beneath away and puts it elsewhere under other names, so a secret must not
- * become a harmless name: the source counts as read too.
+ * Moving takes everything beneath away and puts it elsewhere under other names, so a secret must
+ * not become a harmless name: the source counts as read too.
  */
 function addMove(
   into: FileTouches,

@@ -41,7 +41,9 @@ function resolveFrom(base: string, path: string | undefined): string | null {
   return isAbsolute(path) ? path : join(base, path)
 }
 
-/** The branch that a commit would land on. A detached HEAD has none, unless a rebase is under way. */
+/**
+ * The branch that a commit would land on. A detached HEAD has none, unless a rebase is under way.
+ */
 export function currentBranch(worktree: string): Result<string, string> {
   const dirs = gitDirs(worktree)
   if (!dirs.ok) return dirs
@@ -98,8 +100,8 @@ export function hasRef(dirs: GitDirs, ref: string): boolean {
 }
 
 /**
- * A local branch that its name alone reaches: git resolves a name as a tag before a branch, so a name
- * that both carry would push or read something other than what the facts say.
+ * A local branch that its name alone reaches: git resolves a name as a tag before a branch, so a
+ * name that both carry would push or read something other than what the facts say.
  */
 export function localBranch(worktree: string, name: string): Result<string, string> {
   const branch = canonicalBranch(name)
@@ -123,7 +125,8 @@ export type Revision = readonly string[] | null
 
 /**
  * The branches that a revision expression reads. Whatever is not provably a revision is refused:
- * `git diff` and `git checkout` take the same argument as a path, `git diff` even outside the repository.
+ * `git diff` and `git checkout` take the same argument as a path, `git diff` even outside the
+ * repository.
  */
 export function revisionBranches(worktree: string, text: string): Result<Revision, string> {
   const dirs = gitDirs(worktree)

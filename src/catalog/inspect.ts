@@ -8,18 +8,20 @@ export interface TextFlag {
   readonly words: string
 }
 
-/** Control, format (zero-width, bidi, tags), private use; runs of variation selectors carry bytes. */
+/**
+ * Control, format (zero-width, bidi, tags), private use; runs of variation selectors carry bytes.
+ */
 const HIDDEN = /[^\P{C}\t\n\r]|[\u{e0100}-\u{e01ef}]|\p{Variation_Selector}{2,}/u
 
 /** What a description says when it talks to the model about something else than the tool. */
 const INSTRUCTIONS: readonly RegExp[] = [
-  /ignore (?:all |any |the )*(?:previous|prior|above|earlier|other) (?:instructions?|rules?|prompts?)/i,
+  /ignore (?:all |any |the )*(?:previous|prior|above|earlier|other) (?:instruction|rule|prompt)/i,
   /<\/?(?:important|system|secret|instructions?|hidden|assistant|user)\b/i,
   /\bdo not (?:tell|mention|inform|show|reveal|notify|warn)\b/i,
-  /\b(?:without|never|don'?t) (?:telling|mention|tell|asking|informing) (?:it |this )?(?:to )?the user/i,
+  /\b(?:without|never|don'?t) (?:tell|mention|ask|inform)(?:ing)? (?:it |this |to )*the user/i,
   /\b(?:system prompt|hidden instruction|developer message)\b/i,
-  /\b(?:you must|always|make sure to) (?:first |also |then )?(?:call|invoke|use|read|send|include|pass|forward)\b[^.]{0,80}\b(?:tool|file|secret|token|key|password|credential|\.env|ssh)/i,
-  /\b(?:id_rsa|\.ssh\/|\.env\b|api[_ ]?key|private key)\b[^.]{0,80}\b(?:send|pass|include|upload|attach|side ?note)/i,
+  /\b(?:you must|always) (?:first |also )?(?:call|invoke|use|read|send|include|pass|forward)\b/i,
+  /\b(?:id_rsa|\.ssh\/|api[_ ]?key|private key)[^.]{0,80}\b(?:send|pass|include|upload|attach)/i,
   /(?:[A-Za-z0-9+/]{120,}={0,2})/,
 ]
 

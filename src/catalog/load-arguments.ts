@@ -26,7 +26,9 @@ function readShort(reader: YamlReader, path: Path, text: string): Argument | und
   return { types, required, oneOf: null, default: standard(types) }
 }
 
-/** A boolean that is absent is false on every server met so far; another default is written down. */
+/**
+ * A boolean that is absent is false on every server met so far; another default is written down.
+ */
 function standard(types: readonly ArgumentType[]): Json | undefined {
   return types.length === 1 && types[0] === 'boolean' ? false : undefined
 }

@@ -1,6 +1,13 @@
-import type { Effect } from '../core/facts.ts'
 import type { Json } from '../core/id.ts'
-import type { ActionKind, FileUse, Rule, Test, Tool, TypedSource } from './catalog.ts'
+import {
+  type ActionKind,
+  EFFECTS,
+  type FileUse,
+  type Rule,
+  type Test,
+  type Tool,
+  type TypedSource,
+} from './catalog.ts'
 import { readSources, readTypedSources } from './load-sources.ts'
 import { isRecord, oneOf, type Path, type YamlReader } from './yaml-reader.ts'
 
@@ -13,7 +20,6 @@ export interface Names {
 
 const KINDS = ['do', 'files', 'fault']
 const TOUCH = ['when', 'do', 'on', 'within', 'hosts', 'effect', 'reversible']
-const EFFECTS: readonly Effect[] = ['read', 'write', 'destructive', 'egress']
 const USES = ['read', 'list', 'tree', 'write', 'delete', 'mkdir'] as const
 
 /** Reads one rule: what a call touches, which files it uses, or why its facts cannot be sound. */

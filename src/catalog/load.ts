@@ -1,12 +1,17 @@
-import type { Effect } from '../core/facts.ts'
 import { err, ok, type Result } from '../core/result.ts'
-import type { ActionKind, Catalog, Rule, ServerKind, Tool, TypedSource } from './catalog.ts'
+import {
+  type ActionKind,
+  type Catalog,
+  EFFECTS,
+  type Rule,
+  type ServerKind,
+  type Tool,
+  type TypedSource,
+} from './catalog.ts'
 import { readArguments } from './load-arguments.ts'
 import { type Names, readRule } from './load-rules.ts'
 import { readTypedSources } from './load-sources.ts'
 import { type Path, type Problem, YamlReader } from './yaml-reader.ts'
-
-export const EFFECTS: readonly Effect[] = ['read', 'write', 'destructive', 'egress']
 
 const HASH = /^[0-9a-f]{64}$/
 const TOOL_NAME = /^[A-Za-z0-9_./-]{1,128}$/
@@ -15,8 +20,8 @@ const ROOT = ['catalog', 'version', 'title', 'server', 'actions', 'resources', '
 const TOOL = ['definition', 'idempotent', 'usd', 'record', 'args', 'rules']
 
 /**
- * Parses and validates one catalog. Either it is whole, or every problem is told with its position: a
- * catalog that applies in part would leave calls judged by less than its author wrote.
+ * Parses and validates one catalog. Either it is whole, or every problem is told with its position:
+ * a catalog that applies in part would leave calls judged by less than its author wrote.
  */
 export function loadCatalog(text: string, file: string): Result<Catalog, Problem[]> {
   const reader = new YamlReader(text, file)

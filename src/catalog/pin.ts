@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import type { Effect, Facts } from '../core/facts.ts'
 import { err, ok, type Result } from '../core/result.ts'
-import type { Catalog, Rule, Tool } from './catalog.ts'
+import { type Catalog, onlyReads, type Tool } from './catalog.ts'
 import { inspectText, type TextFlag } from './inspect.ts'
 import { isRecord } from './yaml-reader.ts'
 
@@ -10,9 +10,9 @@ import { isRecord } from './yaml-reader.ts'
 export type ToolDefinition = { readonly name: string } & Readonly<Record<string, unknown>>
 
 /**
- * SHA-256 (hex) over the RFC 8785 form of the whole definition, `_meta` included: descriptions steer
- * the model, schemas the arguments, and what a client makes of `_meta` is not known here. Any change is a
- * change (threat 29). The order of members is not.
+ * SHA-256 (hex) over the RFC 8785 form of the whole definition, `_meta` included: descriptions
+ * steer the model, schemas the arguments, and what a client makes of `_meta` is not known here. Any
+ * change is a change (threat 29). The order of members is not.
  */
 export function definitionHash(definition: ToolDefinition): string {
   const text = canonicalize(definition)
@@ -20,10 +20,14 @@ export function definitionHash(definition: ToolDefinition): string {
   return hash('sha256', text, 'hex')
 }
 
-/** Definitions that a person accepted on this machine: server → tool → hash. `.daypass/pins.json`. */
+/**
+ * Definitions that a person accepted on this machine: server → tool → hash. `.daypass/pins.json`.
+ */
 export type Pins = ReadonlyMap<string, ReadonlyMap<string, string>>
 
-/** Reads the text of a pins file. Damaged means no pin: a pin that is guessed would un-quarantine. */
+/**
+ * Reads the text of a pins file. Damaged means no pin: a pin that is guessed would un-quarantine.
+ */
 export function readPins(text: string): Result<Pins, string> {
   let root: unknown
   try {
@@ -77,8 +81,8 @@ export type ToolFlag =
   | { readonly flag: 'annotation'; readonly where: string; readonly words: string }
 
 /**
- * Compares what a server presents with the catalog and the person's own pins. Every presented tool and
- * every tool of the catalog gets one answer.
+ * Compares what a server presents with the catalog and the person's own pins. Every presented tool
+ * and every tool of the catalog gets one answer.
  */
 export function checkTools(
   catalog: Catalog | null,
@@ -142,11 +146,4 @@ function raiseOf(catalog: Catalog, tool: Tool, definition: ToolDefinition): Effe
   const { annotations } = definition
   const says = isRecord(annotations) && annotations.destructiveHint === true
   return says && tool.rules.every((rule) => onlyReads(catalog, rule)) ? 'destructive' : null
-}
-
-function onlyReads(catalog: Catalog, rule: Rule): boolean {
-  if (rule.do === 'fault') return true
-  if (rule.do === 'files')
-    return rule.uses.every((use) => /^(?:read|list|tree|list_roots)$/.test(use.use))
-  return rule.actions.every((name) => (rule.effect ?? catalog.actions.get(name)?.effect) === 'read')
 }

@@ -1,6 +1,6 @@
 /**
- * Files that hold credentials by convention. A read of one is `secret.read` wherever it lies, so that
- * a lease to read a repository is not a lease to read its `.env`.
+ * Files that hold credentials by convention. A read of one is `secret.read` wherever it lies, so
+ * that a lease to read a repository is not a lease to read its `.env`.
  */
 const NAMES = new Set([
   '.git-credentials',

@@ -19,7 +19,9 @@ export interface Call {
   branch: Result<string, string> | null
 }
 
-/** `null`: the type does not narrow this touch, and a grant that narrows by it will not permit it. */
+/**
+ * `null`: the type does not narrow this touch, and a grant that narrows by it will not permit it.
+ */
 export type Values = readonly string[] | null
 
 /** The canonical values that a source gives for a resource type. */
@@ -142,9 +144,9 @@ function canonicalList(type: string, list: readonly unknown[]): Result<Values, s
 }
 
 /**
- * Git pathspecs. A literal file is a position; a folder, a glob or a magic word (`:/`, `:!x`) reaches
- * more than it names, so the touch is of the whole branch. A way out of the repository is refused:
- * `git diff` reads any two files on the disk when one is outside.
+ * Git pathspecs. A literal file is a position; a folder, a glob or a magic word (`:/`, `:!x`)
+ * reaches more than it names, so the touch is of the whole branch. A way out of the repository is
+ * refused: `git diff` reads any two files on the disk when one is outside.
  */
 function pathspecs(call: Call, arg: string, list: readonly unknown[]): Result<Values, string> {
   const found: string[] = []
@@ -176,7 +178,10 @@ function literalPath(call: Call, arg: string, spec: string): Result<string | nul
   return ok(null)
 }
 
-/** The secrets that a path argument names; with `wide`, also those that a broad pathspec would catch. */
+/**
+ * The secrets that a path argument names; with `wide`, also those that a broad pathspec would
+ * catch.
+ */
 function secretsOf(call: Call, source: Source & { from: 'secrets_of' }): Result<Values, string> {
   const value = effective(call, source.arg)
   const list: readonly unknown[] = Array.isArray(value) ? value : value === undefined ? [] : [value]

@@ -16,7 +16,9 @@ export function formatProblem(problem: Problem): string {
 /** A position in the document: keys and indices from the root. */
 export type Path = readonly (string | number)[]
 
-/** Catalogs are read at start, from disk: a bound against a file that was swapped for a huge one. */
+/**
+ * Catalogs are read at start, from disk: a bound against a file that was swapped for a huge one.
+ */
 const CATALOG_BYTES_MAX = 2_000_000
 
 /** Reads plain data out of YAML and collects problems with their positions. */
@@ -37,7 +39,9 @@ export class YamlReader {
     for (const error of this.#document.errors) this.#add(error.pos[0], error.message)
   }
 
-  /** The document as plain data; null when it is not YAML. Aliases are refused: they can explode. */
+  /**
+   * The document as plain data; null when it is not YAML. Aliases are refused: they can explode.
+   */
   root(): unknown {
     if (this.#document === null || this.problems.length > 0) return null
     try {
@@ -64,7 +68,9 @@ export class YamlReader {
     return this.fail(path, `must be a text${shown(value)}`)
   }
 
-  /** Reports members that a map must not have. Unknown is refused: a misspelt rule would not apply. */
+  /**
+   * Reports members that a map must not have. Unknown is refused: a misspelt rule would not apply.
+   */
   known(path: Path, map: Record<string, unknown>, names: readonly string[]): void {
     for (const key of Object.keys(map)) {
       if (names.includes(key)) continue

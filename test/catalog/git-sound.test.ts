@@ -8,8 +8,9 @@ import type { Facts } from '../../src/core/facts.ts'
 import { catalogOf, git, gitServer, scratch } from './servers.ts'
 
 /*
- * Facts against what really happens: each call runs through the real server on a real repository, and
- * whatever changed in refs, HEAD, files, configuration or the remote must be named by the facts.
+ * Facts against what really happens: each call runs through the real server on a real repository,
+ * and whatever changed in refs, HEAD, files, configuration or the remote must be named by the
+ * facts.
  */
 
 const catalog = catalogOf('git')
@@ -18,7 +19,9 @@ const template = join(dir.path, 'template')
 let client: Client
 let count = 0
 
-/** main ← topic (one commit more) ← agent/x, which is checked out, with local work of every kind. */
+/**
+ * main ← topic (one commit more) ← agent/x, which is checked out, with local work of every kind.
+ */
 function makeTemplate(): void {
   const tree = join(template, 'clord')
   mkdirSync(tree, { recursive: true })
