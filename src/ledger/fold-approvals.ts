@@ -139,6 +139,6 @@ export function foldEscalations(
 
 /** Without the counts, which can rise after the escalation was opened. */
 function triedPart(part: DeniedPart): EscalationPart['tried'][number] {
-  const { seq, run, tool, actions, resources, reason, determined, firstAt } = part
-  return { seq, run, tool, actions, resources, reason, determined, firstAt }
+  const { parentRun: _, times: __, lastAt: ___, ...tried } = part
+  return tried
 }

@@ -97,7 +97,7 @@ export function foldDenials(entries: readonly Entry[], tree: Tree): DeniedPart[]
 
 function deniedPart(entry: EntryOf<'call.denied'>, tree: Tree): DeniedPart {
   const { command, seq, at, reason, determined } = entry
-  const { actions, resources } = describeFacts(command.facts)
+  const { actions, resources, within } = describeFacts(command.facts)
   return {
     seq,
     run: command.run,
@@ -105,6 +105,7 @@ function deniedPart(entry: EntryOf<'call.denied'>, tree: Tree): DeniedPart {
     tool: command.facts.tool,
     actions,
     resources,
+    within,
     reason,
     determined,
     times: 1,

@@ -29,7 +29,8 @@ export function foldEnds(
     const { run, reason, note, endedAt, at: observedAt } = entry
     const expiresAt = tree.runs.get(run)!.lease!.expiresAt
     const event = reason === 'event' ? eventOf(entry, entries, calls) : null
-    ends.set(run, { reason, note, endedAt, observedAt, expiresAt, event })
+    const by = 'command' in entry && 'by' in entry.command ? entry.command.by : null
+    ends.set(run, { reason, note, by, endedAt, observedAt, expiresAt, event })
   }
   return ends
 }

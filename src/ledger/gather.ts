@@ -2,6 +2,17 @@ import type { Facts } from '../core/facts.ts'
 import type { Grant } from '../core/lease.ts'
 import type { ResourcePart } from './receipt-body.ts'
 
+/** People say `repo clord, branch main`; every other type follows by name. */
+const TYPES_FIRST = ['repos', 'branches', 'base_branches', 'paths']
+
+function byType(left: ResourcePart, right: ResourcePart): number {
+  const rank = ({ type }: ResourcePart) => {
+    const at = TYPES_FIRST.indexOf(type)
+    return at < 0 ? TYPES_FIRST.length : at
+  }
+  return rank(left) - rank(right) || (left.type < right.type ? -1 : 1)
+}
+
 /**
  * Merges maps of resource type → values. Types are sorted, because the order of members of a JSON
  * object is not part of an entry; values stay in the order in which they came.
@@ -17,20 +28,20 @@ export function mergeResources(
       found.set(type, all)
     }
   }
-  return [...found]
-    .map(([type, values]) => ({ type, values: [...values] }))
-    .sort((left, right) => (left.type < right.type ? -1 : 1))
+  return [...found].map(([type, values]) => ({ type, values: [...values] })).sort(byType)
 }
 
 /** The actions, resources and hosts of a call. */
 export function describeFacts(facts: Facts): {
   readonly actions: string[]
   readonly resources: ResourcePart[]
+  readonly within: ResourcePart[]
   readonly hosts: string[]
 } {
   return {
     actions: distinct(facts.touches.map((touch) => touch.action)),
     resources: mergeResources(facts.touches.map((touch) => touch.resources)),
+    within: mergeResources(facts.touches.map((touch) => touch.within)),
     hosts: distinct(facts.touches.flatMap((touch) => touch.hosts)),
   }
 }

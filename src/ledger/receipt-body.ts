@@ -122,6 +122,8 @@ export interface CallPart {
   readonly tool: string
   readonly actions: readonly string[]
   readonly resources: readonly ResourcePart[]
+  /** Finer positions inside the resources, such as paths in a repository. */
+  readonly within: readonly ResourcePart[]
   readonly hosts: readonly string[]
   /** Null: not settled. `did_not_happen`: unknown at first, then a person said so. */
   readonly outcome: Outcome | 'did_not_happen' | null
@@ -174,6 +176,7 @@ export interface DeniedPart {
   readonly tool: string
   readonly actions: readonly string[]
   readonly resources: readonly ResourcePart[]
+  readonly within: readonly ResourcePart[]
   readonly reason: Reason
   readonly determined: string
   readonly times: number
@@ -184,6 +187,8 @@ export interface DeniedPart {
 export interface EndPart {
   readonly reason: EndReason
   readonly note: string | null
+  /** Whose command ended it; null where time, a success or the parent did. */
+  readonly by: Actor | null
   readonly endedAt: Instant
   readonly observedAt: Instant
   readonly expiresAt: Instant | null

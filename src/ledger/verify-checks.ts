@@ -11,6 +11,7 @@ import { canonicalJson } from './canonical-json.ts'
 import { headOf } from './chain.ts'
 import { describeFacts } from './gather.ts'
 import { isSignedBy, kidWords, type PublicKeyInfo, type Signature, thumbprint } from './sign.ts'
+import { counted, dayOf } from './words.ts'
 
 /** Why one check failed. `seq`: the entry it is about, if it is about one. */
 export interface Failure {
@@ -46,11 +47,6 @@ export function checkSignature(
   )
   if (!isValid) return failed(`${name} was not in use on ${dayOf(signedAt)}`)
   return ok(`${name}, valid on ${dayOf(signedAt)}`)
-}
-
-export function dayOf(at: Instant): string {
-  const date = new Date(at)
-  return Number.isNaN(date.getTime()) ? `${at} ms` : date.toISOString().slice(0, 10)
 }
 
 /** No entry is changed, missing, added or in another place. */
@@ -185,8 +181,4 @@ export function checkPrompts(
 
 function sha256(json: Json): string {
   return createHash('sha256').update(canonicalJson(json)).digest('hex')
-}
-
-export function counted(count: number, word: string): string {
-  return `${count} ${count === 1 ? word : `${word}s`}`
 }

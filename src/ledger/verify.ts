@@ -19,9 +19,9 @@ import {
   checkEnded,
   checkPrompts,
   checkSignature,
-  counted,
   type Failure,
 } from './verify-checks.ts'
+import { counted } from './words.ts'
 
 export type Verdict = 'verified' | 'tampered' | 'unknown_signer' | 'cannot_recompute'
 
