@@ -20,6 +20,7 @@ import { InFlight } from './gateway/in-flight.ts'
 import { JudgedDoor } from './gateway/judged-door.ts'
 import { Locks } from './gateway/locks.ts'
 import { Results } from './gateway/results.ts'
+import type { UpstreamConfig } from './gateway/upstream.ts'
 import { Upstreams } from './gateway/upstreams.ts'
 import { newId } from './runs/new-id.ts'
 import { Runs } from './runs/runs.ts'
@@ -55,6 +56,8 @@ export interface Daypass {
   readonly door: JudgedDoor
   readonly upstreams: Upstreams
   readonly desks: Desks
+  /** Server → its catalog and what it is bound to. */
+  readonly bound: ReadonlyMap<string, Desk>
   readonly config: Config
   readonly keys: Keys
   readonly vocabulary: Vocabulary
@@ -105,7 +108,12 @@ async function assemble(parts: Parts): Promise<Daypass> {
   const serverInfo = { name: 'daypass', version: VERSION }
   const runs = new Runs({ store, clock, executor: newId('exec') })
   const upstreams = new Upstreams(
-    Object.fromEntries(config.servers.map(({ name, upstream }) => [name, upstream])),
+    Object.fromEntries(
+      config.servers.map(({ name, upstream }) => [
+        name,
+        asCatalogued(upstream, parts.desks.get(name)),
+      ]),
+    ),
     { client: serverInfo },
   )
   const desks = new Desks({ desks: parts.desks, upstreams, pins: parts.pins, store })
@@ -163,6 +171,7 @@ async function assemble(parts: Parts): Promise<Daypass> {
   if (options.servers !== false) upstreams.start()
   return {
     ...{ url, operatorToken, authority, runs, door, upstreams, desks, config, keys, vocabulary },
+    bound: parts.desks,
     hosts: hostsByAction(parts.desks.values()),
     close: async () => {
       mcp.close()
@@ -173,6 +182,12 @@ async function assemble(parts: Parts): Promise<Daypass> {
       await store.close()
     },
   }
+}
+
+/** The facts of a catalog rely on the environment that it names, so that comes last. */
+function asCatalogued(upstream: UpstreamConfig, desk: Desk | undefined): UpstreamConfig {
+  if (upstream.kind !== 'stdio' || !desk?.catalog) return upstream
+  return { ...upstream, env: { ...upstream.env, ...desk.catalog.server.env } }
 }
 
 function listen(http: Server, port: number): Promise<string> {

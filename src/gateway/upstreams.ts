@@ -6,10 +6,14 @@ import { type Health, type Listing, Upstream, type UpstreamConfig } from './upst
 /** Called with the server and which of its listings may read differently now. */
 export type ListingChanged = (server: string, listing: Listing) => void
 
+/** How long a tool can be called after its definition has changed unannounced (threat 29). */
+const RELIST_MS = 60_000
+
 /** All upstreams of a gateway, by the name under which clients see their tools. */
 export class Upstreams {
   readonly #all = new Map<string, Upstream>()
   readonly #listeners = new Set<ListingChanged>()
+  #relist: NodeJS.Timeout | null = null
 
   /** Throws for a server name that could not be told apart from another (`[a-z][a-z0-9-]*`). */
   constructor(
@@ -31,6 +35,11 @@ export class Upstreams {
   /** Starts every upstream; returns at once. */
   start(): void {
     for (const upstream of this.#all.values()) upstream.start()
+    // A client that only calls never lists, so nothing else would look at the definitions again.
+    this.#relist ??= setInterval(() => {
+      for (const upstream of this.#all.values()) void upstream.refreshTools()
+    }, RELIST_MS)
+    this.#relist.unref()
   }
 
   get(server: string): Upstream | undefined {
@@ -72,6 +81,7 @@ export class Upstreams {
   }
 
   async close(): Promise<void> {
+    if (this.#relist !== null) clearInterval(this.#relist)
     await Promise.all([...this.#all.values()].map((upstream) => upstream.close()))
   }
 }
