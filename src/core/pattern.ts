@@ -171,7 +171,7 @@ function globOf(text: string): Glob {
     prefix: parts[0]!,
     middle: parts.slice(1, -1).filter((part) => part !== ''),
     suffix: parts[parts.length - 1]!,
-    charsMin: Math.max(1, text.length - (parts.length - 1)),
+    charsMin: text.length - (parts.length - 1),
   }
 }
 
@@ -226,7 +226,7 @@ function matches(pattern: Pattern, value: string): boolean {
     if (to < from) return false
     const cut = value.lastIndexOf(separator, to - 1)
     const start = cut < scheme ? 0 : cut + 1
-    if (start < from || !matchesSegment(segments[i]!, value, start, to)) return false
+    if (!matchesSegment(segments[i]!, value, start, to)) return false
     to = start - 1
   }
   return true

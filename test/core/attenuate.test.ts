@@ -133,6 +133,7 @@ describe('a child that is less in one dimension is accepted', () => {
     ['a type more', only({ resources: { repos: ['x'], paths: ['src/**'] } })],
     ['a constraint narrower', only({ where: { n: { max: 1 } } })],
     ['a denial more', { deny: [...PARENT.deny, 'a.x'] }],
+    ['a denial of the ancestor', { deny: ['secret', 'b.delete'] }],
     ['a wider denial', { deny: ['secret.**', 'b.delete'] }],
     ['an ask more', { ask: ['b.merge', 'a'] }],
     ['a lower ceiling', { ceiling: ['a'] }],

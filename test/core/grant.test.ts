@@ -115,6 +115,8 @@ describe('permits', () => {
     const named = JSON.parse('{"__proto__":["x"]}') as Grant['resources']
     expect(judge(grantOf({ resources: named }), touchOf({}))?.reason).toBe('resource_unresolved')
     expect(judge(grantOf({ resources: named }), touchOf({ resources: named }))).toBeNull()
+    const inherited = JSON.parse('{"__proto__":{"exact":{}}}') as Grant['where']
+    expect(judge(grantOf({ where: inherited }), touchOf({}))?.reason).toBe('constraint_failed')
     for (const name of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) {
       const where = JSON.parse(`{"${name}":{"not_one_of":["x"]}}`) as Grant['where']
       expect(judge(grantOf({ where }), touchOf({}))?.reason).toBe('constraint_failed')

@@ -139,6 +139,13 @@ describe('matchesResource', () => {
     }
   })
 
+  test('threat 16: a value of more than 4,096 characters matches no wildcard', () => {
+    expect(matchesResource(resource('*'), 'a'.repeat(4_096))).toBe(true)
+    expect(matchesResource(resource('*'), 'a'.repeat(4_097))).toBe(false)
+    expect(matchesAction(action('**'), 'a'.repeat(4_097))).toBe(false)
+    expect(deniesAction(action('b.*'), 'a'.repeat(4_097)), 'denied all the same').toBe(true)
+  })
+
   test('law: matches what the regular expression of the pattern matches', () => {
     let matched = 0
     fc.assert(
