@@ -1,4 +1,4 @@
-import { reservationOf } from './chain.ts'
+import { chainOf, reservationOf } from './chain.ts'
 import type { Envelope } from './command.ts'
 import { compileTerms } from './compile.ts'
 import type { Entry, EntryOf } from './entry.ts'
@@ -210,8 +210,13 @@ function applyEnded(tree: Tree, entry: EntryOf<'lease.ended'>): void {
   if (run.parent === null) return
   const parent = tree.runs.get(run.parent)!.lease!
   takeSpent(parent.held, lease.reserved)
-  for (const used of [lease.spent, lease.spentBelow]) {
-    addSpent(parent.spentBelow, limitedTo(used, parent.terms.limits))
+  // A parent that ends goes first in the batch and has handed over what it knew: this goes further up.
+  for (const above of chainOf(tree, run).slice(1)) {
+    const total = above.lease!
+    for (const used of [lease.spent, lease.spentBelow]) {
+      addSpent(total.spentBelow, limitedTo(used, total.terms.limits))
+    }
+    if (total.state !== 'ended') break
   }
 }
 
