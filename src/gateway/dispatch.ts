@@ -1,4 +1,5 @@
-import type { Door, Era, Principal } from './door.ts'
+import type { Door, Principal } from './door.ts'
+import type { Era } from './era.ts'
 import {
   INTERNAL_ERROR,
   INVALID_PARAMS,

@@ -1,8 +1,7 @@
 import type { Json, OrgId, RunId, TreeId } from '../core/id.ts'
+import type { Era } from './era.ts'
 import type { JsonObject, RequestId, RpcReply } from './jsonrpc.ts'
 import type { UpstreamReply } from './upstream-link.ts'
-
-export type Era = 'modern' | 'legacy'
 
 /**
  * Who is calling, as the verified badge says. Constructed only by a `Door`; the transports copy it to

@@ -1,4 +1,4 @@
-import type { Era } from './door.ts'
+import type { Era } from './era.ts'
 
 /**
  * How a method is treated.

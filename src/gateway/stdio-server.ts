@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { answer, type Gate } from './dispatch.ts'
-import type { Door, Era, Principal } from './door.ts'
+import type { Door, Principal } from './door.ts'
+import type { Era } from './era.ts'
 import {
   INVALID_REQUEST,
   type JsonObject,

@@ -1,4 +1,4 @@
-import type { Era } from './door.ts'
+import type { Era } from './era.ts'
 import {
   type JsonObject,
   METHOD_NOT_FOUND,
