@@ -13,12 +13,14 @@ import { mergePin, type Pins, readPins, writePins } from './catalog/pin.ts'
 import type { Instant } from './core/id.ts'
 import { err, ok, type Result } from './core/result.ts'
 import type { Vocabulary } from './core/vocabulary.ts'
+import type { CallParts } from './gateway/call.ts'
 import { Rounds } from './gateway/call-key.ts'
 import { type Desk, Desks } from './gateway/desk.ts'
 import { createMcpHandler } from './gateway/http-server.ts'
 import { InFlight } from './gateway/in-flight.ts'
 import { JudgedDoor } from './gateway/judged-door.ts'
 import { Locks } from './gateway/locks.ts'
+import type { ClientInfo } from './gateway/negotiate.ts'
 import { Results } from './gateway/results.ts'
 import type { UpstreamConfig } from './gateway/upstream.ts'
 import { Upstreams } from './gateway/upstreams.ts'
@@ -107,15 +109,7 @@ async function assemble(parts: Parts): Promise<Daypass> {
   const vocabulary = shippedVocabulary()
   const serverInfo = { name: 'daypass', version: VERSION }
   const runs = new Runs({ store, clock, executor: newId('exec') })
-  const upstreams = new Upstreams(
-    Object.fromEntries(
-      config.servers.map(({ name, upstream }) => [
-        name,
-        asCatalogued(upstream, parts.desks.get(name)),
-      ]),
-    ),
-    { client: serverInfo },
-  )
+  const upstreams = upstreamsOf(parts, serverInfo)
   const desks = new Desks({ desks: parts.desks, upstreams, pins: parts.pins, store })
   const http = createServer()
   const url = await listen(http, options.port ?? 0)
@@ -127,27 +121,7 @@ async function assemble(parts: Parts): Promise<Daypass> {
     clock,
     issuer: () => url,
   })
-  const door = new JudgedDoor(
-    {
-      runs,
-      desks,
-      upstreams,
-      vocabulary,
-      clock,
-      locks: new Locks(),
-      inFlight: new InFlight(runs),
-      results: new Results({ store, key: keys.derive('results'), clock }),
-      rounds: new Rounds(keys.derive('rounds')),
-    },
-    {
-      verifier: {
-        issuer: url,
-        audience: `${url}/mcp`,
-        keyOf: (kid) => (kid === keys.signing.kid ? keys.publicKey : null),
-      },
-      onSessionEnd: () => {},
-    },
-  )
+  const door = doorOf(parts, { url, runs, desks, upstreams, vocabulary })
   const operatorToken = randomBytes(32).toString('base64url')
   const pin = pinner(parts, desks)
   const api = createApi({
@@ -182,6 +156,39 @@ async function assemble(parts: Parts): Promise<Daypass> {
       await store.close()
     },
   }
+}
+
+function upstreamsOf({ config, desks }: Parts, client: ClientInfo): Upstreams {
+  const configs = config.servers.map(
+    ({ name, upstream }) => [name, asCatalogued(upstream, desks.get(name))] as const,
+  )
+  return new Upstreams(Object.fromEntries(configs), { client })
+}
+
+/** The door, with a verifier that knows one key: the authority's own. */
+function doorOf(
+  { keys, store, clock }: Parts,
+  wired: Pick<CallParts, 'runs' | 'desks' | 'upstreams' | 'vocabulary'> & { readonly url: string },
+): JudgedDoor {
+  const { url, ...shared } = wired
+  return new JudgedDoor(
+    {
+      ...shared,
+      clock,
+      locks: new Locks(),
+      inFlight: new InFlight(shared.runs),
+      results: new Results({ store, key: keys.derive('results'), clock }),
+      rounds: new Rounds(keys.derive('rounds')),
+    },
+    {
+      verifier: {
+        issuer: url,
+        audience: `${url}/mcp`,
+        keyOf: (kid) => (kid === keys.signing.kid ? keys.publicKey : null),
+      },
+      onSessionEnd: () => {},
+    },
+  )
 }
 
 /** The facts of a catalog rely on the environment that it names, so that comes last. */

@@ -2,11 +2,15 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { UpstreamTool } from './door.ts'
 import { HEADER_MISMATCH, isObject, type JsonObject, type RpcError } from './jsonrpc.ts'
 import { decodeHeaderValue, encodeHeaderValue, splitTool } from './names.ts'
-import type { Upstreams } from './upstreams.ts'
 
 /** Declarations of one tool that are looked at; a schema with more is no honest one. */
 const DECLARATIONS_MAX = 64
 const HEADER_TOKEN = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/
+
+/** Where a tool of a server is looked up. */
+interface Tools {
+  tool(server: string, tool: string): UpstreamTool | undefined
+}
 
 /** A property that is repeated in `Mcp-Param-{name}`. */
 interface Declaration {
@@ -53,7 +57,7 @@ export function checkParamHeaders(
   headers: IncomingHttpHeaders,
   method: string,
   params: JsonObject,
-  upstreams: Upstreams,
+  upstreams: Tools,
 ): RpcError | null {
   const name = method === 'tools/call' ? splitTool(params.name) : null
   const tool = name === null ? undefined : upstreams.tool(name.server, name.name)
