@@ -1,5 +1,6 @@
 import type { Door, Principal } from './door.ts'
 import type { Era } from './era.ts'
+import type { Gate } from './gate.ts'
 import {
   INTERNAL_ERROR,
   INVALID_PARAMS,
@@ -15,15 +16,6 @@ import { ruleOf } from './methods.ts'
 import { splitName, splitTool } from './names.ts'
 import { ownerOfResource } from './resources.ts'
 import type { UpstreamReply } from './upstream-link.ts'
-import type { Upstreams } from './upstreams.ts'
-
-/** What every transport needs to answer a client. */
-export interface Gate {
-  readonly door: Door
-  readonly upstreams: Upstreams
-  /** Our own name and version, as clients see it. */
-  readonly serverInfo: { readonly name: string; readonly version: string }
-}
 
 /** One request of a client, independent of era and transport. */
 export interface ClientRequest {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { answer, type Gate } from './dispatch.ts'
+import { answer } from './dispatch.ts'
 import type { Principal } from './door.ts'
+import type { Gate } from './gate.ts'
 import {
   INVALID_PARAMS,
   INVALID_REQUEST,

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
-import type { Gate } from './dispatch.ts'
 import type { Principal } from './door.ts'
+import type { Gate } from './gate.ts'
 import {
   INVALID_PARAMS,
   type JsonObject,

@@ -1,5 +1,5 @@
-import type { Gate } from './dispatch.ts'
 import type { Principal } from './door.ts'
+import type { Gate } from './gate.ts'
 import { isObject, type JsonObject } from './jsonrpc.ts'
 import type { Upstream } from './upstream.ts'
 

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { err, ok, type Result } from '../core/result.ts'
-import type { Gate } from './dispatch.ts'
+import type { Gate } from './gate.ts'
 import {
   HEADER_MISMATCH,
   INTERNAL_ERROR,

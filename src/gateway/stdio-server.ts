@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { answer, type Gate } from './dispatch.ts'
+import { answer } from './dispatch.ts'
 import type { Door, Principal } from './door.ts'
 import type { Era } from './era.ts'
+import type { Gate } from './gate.ts'
 import {
   INVALID_REQUEST,
   type JsonObject,
