@@ -72,7 +72,8 @@ export function reservationOf(childTerms: Lease['terms'], parentTerms: Lease['te
     reserved.byAction[action] = isLimited ? childTerms.limits[action]! : 0
   }
   reserved.calls = parentTerms.maxToolCalls === null ? 0 : (childTerms.maxToolCalls ?? 0)
-  reserved.usd = parentTerms.usd === null ? '0' : (childTerms.usd ?? '0')
+  // The sum brings the amount into its one spelling.
+  reserved.usd = parentTerms.usd === null ? '0' : plus('0', childTerms.usd ?? '0')
   return reserved
 }
 

@@ -120,6 +120,11 @@ export class Book {
     return decision
   }
 
+  /** Goes on with another tree in place of the one that the entries made. */
+  adopt(tree: Tree): void {
+    this.#tree = tree
+  }
+
   /** As `do`, for a command that must be accepted. */
   must(command: Command): readonly Entry[] {
     const decision = this.do(command)
