@@ -40,7 +40,7 @@ export function createApi(options: ApiOptions): Hono {
     }
     await next()
   })
-  const by: Actor = { person: options.operator, via: 'terminal' }
+  const by = (c: Context): Actor => ({ person: personOf(c, options.operator), via: 'terminal' })
 
   app.get('/v1/status', async (c) => c.json(await options.status()))
   app.get('/v1/catalog', (c) => c.json(options.catalog()))
@@ -81,10 +81,11 @@ export function createApi(options: ApiOptions): Hono {
 }
 
 /** What a person says about a run or an ask. */
-function changes(app: Hono, authority: Authority, by: Actor): void {
+function changes(app: Hono, authority: Authority, who: (c: Context) => Actor): void {
   app.post('/v1/runs/:run/:verb', async (c) => {
     const run = c.req.param('run') as RunId
     const body = await bodyOf(c)
+    const by = who(c)
     const reason = text(body.reason) ?? 'no reason given'
     switch (c.req.param('verb')) {
       case 'approve':
@@ -108,6 +109,7 @@ function changes(app: Hono, authority: Authority, by: Actor): void {
     const run = c.req.param('run') as RunId
     const ask = c.req.param('ask') as AskId
     const body = await bodyOf(c)
+    const by = who(c)
     if (c.req.param('verb') === 'refuse') {
       const reason = text(body.reason) ?? 'no reason given'
       return answer(c, await authority.command(run, { do: 'refuse_call', ask, by, reason }))
@@ -117,6 +119,23 @@ function changes(app: Hono, authority: Authority, by: Actor): void {
     const command = { do: 'approve_call', ask, by, binding, proof: null } as const
     return answer(c, await authority.command(run, command))
   })
+}
+
+/** Longer names are not names of people. */
+const PERSON_CHARACTERS_MAX = 320
+
+/**
+ * Who speaks. The token proves the operating system's user, who may go by another name in a second
+ * terminal; in a local installation that name is taken on their word, as the first one was.
+ */
+function personOf(c: Context, operator: string): string {
+  const given = c.req.header('daypass-person')
+  if (given === undefined || given.length > PERSON_CHARACTERS_MAX) return operator
+  try {
+    return decodeURIComponent(given) || operator
+  } catch {
+    return operator
+  }
 }
 
 async function bodyOf(c: Context): Promise<Record<string, unknown>> {

@@ -1,0 +1,85 @@
+import { readFileSync } from 'node:fs'
+import { relative } from 'node:path'
+import type { Instant } from '../core/id.ts'
+import type { Terms } from '../core/lease.ts'
+import type { Vocabulary } from '../core/vocabulary.ts'
+import type { LeaseLimits } from '../lease-file/limits.ts'
+import { parseLease } from '../lease-file/parse.ts'
+import { printable } from '../lease-file/printable.ts'
+import { type Problem, renderProblem } from '../lease-file/problem.ts'
+import { EXIT, Failure } from './exit.ts'
+
+/** A lease as a person wrote it, ready to be requested. */
+export interface LeaseInput {
+  readonly terms: Terms
+  readonly warnings: readonly Problem[]
+  /** An envelope's `expires_at`: the lease must be over then, however late it is approved. */
+  readonly notAfter: Instant | null
+  readonly requestedBy: string | null
+}
+
+export interface LeaseReading {
+  readonly vocabulary: Vocabulary
+  readonly limits: LeaseLimits
+  readonly now: Instant
+  /** To show a document whose `expires_at` is over; never to request it. */
+  readonly allowPast?: boolean
+  /** What did not happen because of an error. */
+  readonly outcome?: string
+}
+
+/** Reads a lease file. Every problem of it is in the failure, as compilers print them. */
+export function readLeaseFile(file: string, reading: LeaseReading): LeaseInput {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch {
+    const outcome = reading.outcome ?? 'nothing was started.'
+    throw new Failure(`can't read the lease \`${printable(file)}\`\n  ${outcome}`, EXIT.usage)
+  }
+  const shown = relative(process.cwd(), file)
+  return readLeaseText(text, shown.startsWith('..') || shown === '' ? file : shown, reading)
+}
+
+/** Reads the text of a lease. */
+export function readLeaseText(text: string, file: string, reading: LeaseReading): LeaseInput {
+  const parsed = parseLease(text, { ...reading, file })
+  const errors = parsed.problems.filter((problem) => problem.severity === 'error')
+  if (parsed.terms === null || errors.length > 0) {
+    const options = reading.outcome === undefined ? {} : { outcome: reading.outcome }
+    const shown = errors.map((problem) => renderProblem(problem, text, options))
+    throw new Failure(shown.join('\n\n') || `\`${file}\` is not a lease`, EXIT.usage)
+  }
+  return {
+    terms: parsed.terms,
+    warnings: parsed.problems,
+    notAfter: parsed.notAfter,
+    requestedBy: parsed.requestedBy,
+  }
+}
+
+/** Seconds within which an answer must come, and the terms, so that `notAfter` holds whenever it does. */
+export function boundByEnd(
+  input: LeaseInput,
+  answerSeconds: number,
+): { readonly terms: Terms; readonly answerSeconds: number } {
+  if (input.notAfter === null) return { terms: input.terms, answerSeconds }
+  // The lease lives from the answer on, so what the answer may take is taken off its life.
+  const left = input.terms.expiresInSeconds
+  const answer = Math.min(answerSeconds, Math.max(1, Math.floor(left / 4)))
+  if (left - answer < 1) {
+    throw new Failure('`expires_at` is over before anybody can answer\n  nothing was started.', 2)
+  }
+  return { terms: { ...input.terms, expiresInSeconds: left - answer }, answerSeconds: answer }
+}
+
+/** An envelope's claim of who asks is refused unless that is who is signed in. */
+export function checkRequester(input: LeaseInput, person: string): void {
+  if (input.requestedBy === null || input.requestedBy === person) return
+  throw new Failure(
+    `the lease says \`requested_by: ${printable(input.requestedBy)}\`, but you are ` +
+      `\`${printable(person)}\`\n` +
+      '  ask under your own name, or say who you are: --as PERSON, DAYPASS_USER',
+    EXIT.usage,
+  )
+}

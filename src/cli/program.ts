@@ -1,0 +1,129 @@
+import { Command } from 'commander'
+import { VERSION } from '../version.ts'
+import { approve, pause, refuse } from './approve.ts'
+import { prompt } from './prompt.ts'
+import { ps } from './ps.ts'
+import { receipt } from './receipt.ts'
+import { revoke } from './revoke.ts'
+import { run } from './run.ts'
+import { show } from './show.ts'
+import { status } from './status.ts'
+import { keyExport, trustAdd, trustList } from './trust.ts'
+import { verify } from './verify.ts'
+
+type Exit = (status: number) => void
+
+/** The command line as commander knows it. `exit` is told the status of a command. */
+export function createProgram(exit: Exit): Command {
+  const program = new Command('daypass')
+    .description('Temporary badges for AI agent runs: scoped, watched, dead when the work is done.')
+    .version(VERSION, '-V, --version')
+    .enablePositionalOptions()
+    .showSuggestionAfterError()
+    .configureHelp({ helpWidth: 80, sortSubcommands: false })
+    .configureOutput({ outputError: (text, write) => write(inOurWords(text)) })
+    .exitOverride()
+  runCommands(program, exit)
+  answerCommands(program, exit)
+  receiptCommands(program, exit)
+  program.addHelpText('after', '\nExit statuses: daypass help exit-codes')
+  return program
+}
+
+/** Commander writes `error: unknown option '--x'`. */
+function inOurWords(text: string): string {
+  return text.replace(/^error: /, '').replaceAll("'", '`')
+}
+
+const collect = (value: string, before: readonly string[]): string[] => [...before, value]
+
+/** Options that every command about a project has. */
+function common(command: Command): Command {
+  return command
+    .option('-c, --config <file>', 'daypass.yaml (default: here or above)')
+    .option('--as <person>', 'who you are (default: DAYPASS_USER, git user.email)')
+    .option('--json', 'one JSON document on stdout')
+}
+
+function runCommands(program: Command, exit: Exit): void {
+  common(program.command('run'))
+    .description('start an agent with a badge, behind the door; print the receipt at the end')
+    .usage('[options] -- CMD…')
+    .argument('[command...]', 'the agent and its arguments')
+    .option('-l, --lease <file>', 'the lease; without it, one is offered')
+    .option('-y, --yes', 'approve as yourself, without a question')
+    .option('--no-wait', 'exit 3 at once when nobody can be asked here')
+    .option('--without <server>', 'leave a server out (repeatable)', collect, [])
+    .option('--draft', 'print a read-only lease for your servers, and do nothing')
+    .passThroughOptions()
+    .action(async (command: string[], options) => exit(await run(command, options)))
+  common(program.command('prompt'))
+    .description('show what a lease would ask for')
+    .argument('<file>', 'the lease')
+    .action((file: string, options) => exit(prompt(file, options)))
+  common(program.command('ps'))
+    .description('list the runs')
+    .option('-a, --all', 'ended runs too, and why they ended')
+    .action(async (options) => exit(await ps(options)))
+  common(program.command('show'))
+    .description('show one run: what is left of it, what it did last')
+    .argument('<run>', 'id or its beginning')
+    .option('-a, --all', 'everything it did')
+    .action(async (name: string, options) => exit(await show(name, options)))
+  common(program.command('status'))
+    .description('the state of the runs')
+    .option('--line', 'one line on stdout, for a status bar')
+    .action(async (options) => exit(await status(options)))
+}
+
+function answerCommands(program: Command, exit: Exit): void {
+  const reason = '-r, --reason <text>'
+  common(program.command('approve'))
+    .description('allow a run, or one call that asks')
+    .argument('<run|ask>', 'id or its beginning')
+    .option('-y, --yes', 'without a question')
+    .action(async (name: string, options) => exit(await approve(name, options)))
+  common(program.command('refuse'))
+    .description('refuse a run, or one call that asks')
+    .argument('<run|ask>', 'id or its beginning')
+    .option(reason, 'the agent reads it')
+    .action(async (name: string, options) => exit(await refuse(name, options)))
+  common(program.command('revoke'))
+    .description('end a run now; no call is allowed afterwards')
+    .argument('<run>', 'id or its beginning')
+    .option(reason, 'for the record')
+    .action(async (name: string, options) => exit(await revoke(name, options)))
+  for (const verb of ['suspend', 'resume'] as const) {
+    common(program.command(verb))
+      .description(verb === 'suspend' ? 'let a run pause' : 'let a suspended run go on')
+      .argument('<run>', 'id or its beginning')
+      .option(reason, 'for the record')
+      .action(async (name: string, options) => exit(await pause(verb, name, options)))
+  }
+}
+
+function receiptCommands(program: Command, exit: Exit): void {
+  common(program.command('receipt'))
+    .description('print and save the receipt of a run')
+    .argument('<run>', 'id or its beginning')
+    .option('-a, --all', 'lists are not cut')
+    .action(async (name: string, options) => exit(await receipt(name, options)))
+  common(program.command('verify'))
+    .description('check a receipt offline: signature, chain, every decision again')
+    .argument('<file>', 'the receipt; a name alone is looked up in .daypass/receipts')
+    .option('-k, --key <file>', 'trust this public key and no other')
+    .action((file: string, options) => exit(verify(file, options)))
+  const trust = program.command('trust').description('keys of others whose receipts you check')
+  common(trust.command('add'))
+    .description('pin a public key')
+    .argument('<file>', 'as `daypass key export` writes it, or PEM')
+    .action((file: string, options) => exit(trustAdd(file, options)))
+  common(trust.command('list'))
+    .description('list the pinned keys')
+    .action((options) => exit(trustList(options)))
+  const key = program.command('key').description('the key that signs your receipts')
+  common(key.command('export'))
+    .description('print the public key')
+    .option('--name <name>', 'what others call it')
+    .action((options) => exit(keyExport(options)))
+}
