@@ -4,8 +4,8 @@ import { err, ok, type Result } from '../core/result.ts'
 import { canonicalJson } from './canonical-json.ts'
 
 /**
- * The chain: the hash of an entry covers its bytes and the hash before it, so the hash of the last one
- * covers the whole history of a run tree.
+ * The chain: the hash of an entry covers its bytes and the hash before it, so the hash of the last
+ * one covers the whole history of a run tree.
  */
 
 /** The hash before the first entry. */

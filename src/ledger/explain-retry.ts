@@ -4,8 +4,8 @@ import { type Attempt, type Explanation, isAttempt, type Retry } from './explana
 import { counted } from './words.ts'
 
 /**
- * Retries. A call key names one call of one run: the same key with the same arguments is the same call
- * again, inside what was allowed the first time; anything else under that key is not.
+ * Retries. A call key names one call of one run: the same key with the same arguments is the same
+ * call again, inside what was allowed the first time; anything else under that key is not.
  */
 
 interface Repeat {
@@ -36,21 +36,28 @@ function repeatsOf(entries: readonly Entry[], run: RunId): Repeat[] {
 export function retriesAnswer(entries: readonly Entry[], run: RunId): Explanation['retry'] {
   const repeats = repeatsOf(entries, run)
   const outside = repeats.filter(({ inside }) => !inside)
-  const words =
-    repeats.length === 0
-      ? 'No retry was recorded. A repetition that got the stored answer changes nothing and leaves no entry'
-      : outside.length === 0
-        ? `${counted(repeats.length, 'recorded retry').replace('retrys', 'retries')}, inside the original scope: same key, same arguments, nothing spent twice`
-        : `Not all: ${outside.map((each) => `${each.call} reused the key of ${each.first} and was denied`).join('; ')}`
   return {
     question: 'Is each retry still inside the original scope?',
-    text: `${words}.`,
+    text: `${retriesWords(repeats, outside)}.`,
     facts: {
       of: null,
       inside: repeats.length === 0 ? null : outside.length === 0,
       retries: repeats,
     },
   }
+}
+
+function retriesWords(repeats: readonly Repeat[], outside: readonly Repeat[]): string {
+  if (repeats.length === 0) {
+    const unrecorded = 'A repetition that got the stored answer changes nothing and leaves no entry'
+    return `No retry was recorded. ${unrecorded}`
+  }
+  if (outside.length === 0) {
+    const all = repeats.length === 1 ? 'The one recorded retry is' : `All ${repeats.length} are`
+    return `${all} inside the original scope: same key, same arguments, nothing spent twice`
+  }
+  const reuses = outside.map(({ call, first }) => `${call} used the key of ${first}`)
+  return `Not all: ${reuses.join('; ')}, and got no further`
 }
 
 /** About one attempt: whether it repeats an earlier call, and within its scope. */

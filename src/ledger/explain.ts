@@ -29,7 +29,7 @@ export function explainRun(
     approvalWords(entries, run),
     calls.length === 0
       ? 'No call was allowed so far'
-      : `Allowed so far: ${calls.map(({ call, actions }) => `${actions.join(', ')} (${call})`).join('; ')}`,
+      : `Allowed so far: ${calls.map(nameOf).join('; ')}`,
   ]
   return ok({
     ...common(tree, run, at),
@@ -133,6 +133,10 @@ function grantedBy({ lease }: Run): string[] {
   return [...new Set(lease?.terms.grants.flatMap(({ actions }) => actions) ?? [])]
 }
 
+function nameOf({ call, actions }: CallPart): string {
+  return `${actions.join(', ')} (${call})`
+}
+
 function approverOf(entries: readonly Entry[], run: RunId): Actor | null {
   const approved = entries.find(
     (entry) => entry.type === 'lease.approved' && entry.command.run === run,
@@ -157,7 +161,8 @@ function callWords(entry: Attempt, run: Run, call: CallPart | undefined): string
     return `No: ${what} was denied at ${timeOf(entry.at)} (${entry.reason}): ${entry.determined}.`
   }
   if (entry.type === 'ask.opened' && call === undefined) {
-    return `Not yet: ${what} needs a fresh yes, asked at ${timeOf(entry.at)} (${entry.command.ask}).`
+    const { ask } = entry.command
+    return `Not yet: ${what} needs a fresh yes, asked at ${timeOf(entry.at)} (${ask}).`
   }
   const outcome = call?.outcome ?? 'no outcome yet'
   const asked = call?.ask == null ? '' : `, with a fresh yes (${call.ask.id})`
@@ -219,7 +224,9 @@ function standingAnswer(tree: Tree, run: Run, now: Instant): Explanation['standi
   }
 }
 
-/** Why the permission is of no use at `now`; null if it is. Death is this comparison, not a state. */
+/**
+ * Why the permission is of no use at `now`; null if it is. Death is this comparison, not a state.
+ */
 function whyNot(tree: Tree, run: Run, now: Instant): string | null {
   for (const each of chainOf(tree, run)) {
     const { lease } = each

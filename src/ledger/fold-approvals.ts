@@ -101,7 +101,9 @@ function escalationRequest({ command, dossier, at }: EntryOf<'escalation.opened'
   return { of: 'escalation', id, run, requestedAt: at, ...describeGrants(dossier.offer) }
 }
 
-/** Each request for more: what was tried, what the agent said, what the engine offered, the answer. */
+/**
+ * Each request for more: what was tried, what the agent said, what the engine offered, the answer.
+ */
 export function foldEscalations(
   entries: readonly Entry[],
   denied: readonly DeniedPart[],

@@ -143,7 +143,9 @@ export function foldActions(calls: readonly CallRecord[]): ActionPart[] {
   })
 }
 
-/** Files that a writing touch named. What a call that failed would have changed is not among them. */
+/**
+ * Files that a writing touch named. What a call that failed would have changed is not among them.
+ */
 export function foldFiles(calls: readonly CallRecord[]): FilePart[] {
   const certain = new Map<string, boolean>()
   for (const { part, facts } of calls) {

@@ -22,9 +22,9 @@ import type {
 } from './receipt-body.ts'
 
 /**
- * What a receipt says, computed from the entries of a run tree and nothing else. Entries are a history
- * that `decide` made (`replay` tells); on anything else it may throw. A tree that is not closed gives
- * the same account so far, with `closedAt` null.
+ * What a receipt says, computed from the entries of a run tree and nothing else. Entries are a
+ * history that `decide` made (`replay` tells); on anything else it may throw. A tree that is not
+ * closed gives the same account so far, with `closedAt` null.
  */
 export function foldReceipt(entries: readonly Entry[]): ReceiptBody {
   const opened = entries[0]

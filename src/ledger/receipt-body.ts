@@ -5,8 +5,9 @@ import type { Grant } from '../core/lease.ts'
 import type { Reason } from '../core/reason.ts'
 
 /**
- * What a receipt says, as plain JSON. INVARIANT: a function of the entries alone, so that anybody who
- * has them can compute it again (`fold.ts`). Lists are in the order in which things happened first.
+ * What a receipt says, as plain JSON. INVARIANT: a function of the entries alone, so that anybody
+ * who has them can compute it again (`fold.ts`). Lists are in the order in which things happened
+ * first.
  */
 export interface ReceiptBody {
   readonly org: OrgId
@@ -78,7 +79,9 @@ export interface RunPart {
   readonly budget: BudgetPart | null
 }
 
-/** `below`: spent by the runs below. A limit or what is left of it is null where there is no limit. */
+/**
+ * `below`: spent by the runs below. A limit or what is left of it is null where there is no limit.
+ */
 export interface BudgetPart {
   readonly calls: Amount<number>
   readonly usd: Amount<string>

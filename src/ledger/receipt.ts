@@ -61,8 +61,8 @@ export interface LateOutcome {
 }
 
 /**
- * Issues the receipt of a closed tree. The same entries and key give the same bytes, so after a crash
- * it can be issued again. Throws if the tree is not closed: that is a mistake of the caller.
+ * Issues the receipt of a closed tree. The same entries and key give the same bytes, so after a
+ * crash it can be issued again. Throws if the tree is not closed: that is a mistake of the caller.
  */
 export function issueReceipt(of: {
   readonly entries: readonly Entry[]

@@ -93,7 +93,10 @@ export function publicKeyOf(
   return { kid: key.kid, publicKey: jwkOf(key.privateKey), validFrom, validUntil }
 }
 
-/** Reads a public key that was handed out as `PublicKeyInfo` in JSON. The `kid` must be its thumbprint. */
+/**
+ * Reads a public key that was handed out as `PublicKeyInfo` in JSON. The `kid` must be its
+ * thumbprint.
+ */
 export function readPublicKey(json: unknown): Result<PublicKeyInfo, string> {
   const { kid, publicKey, validFrom, validUntil, name } = (json ?? {}) as Partial<PublicKeyInfo>
   const { kty, crv, x } = (publicKey ?? {}) as Partial<PublicJwk>
@@ -150,7 +153,9 @@ export function signContent(domain: string, content: unknown, key: SigningKey): 
   return { ...head, value: value.toString('base64url') }
 }
 
-/** Whether the signature over the content is this key's. The key's own `kid` is computed, not read. */
+/**
+ * Whether the signature over the content is this key's. The key's own `kid` is computed, not read.
+ */
 export function isSignedBy(
   key: PublicJwk,
   signed: { readonly domain: string; readonly content: unknown; readonly signature: Signature },

@@ -35,8 +35,8 @@ export interface Misshapen {
 }
 
 /**
- * Parses the text of a receipt. A member that stands twice in one object is refused: two readers could
- * each see another one.
+ * Parses the text of a receipt. A member that stands twice in one object is refused: two readers
+ * could each see another one.
  */
 export function parseReceipt(text: string): Result<Json, string> {
   if (Buffer.byteLength(text) > RECEIPT_BYTES_MAX) {

@@ -55,7 +55,9 @@ export function checkChain(entries: readonly Entry[], head: string, after: strin
   return failed('an entry was changed, removed, added or moved: the signed hash is another one')
 }
 
-/** The sequence numbers have no gap, the opening entry is first, the closing entry last and alone. */
+/**
+ * The sequence numbers have no gap, the opening entry is first, the closing entry last and alone.
+ */
 export function checkComplete(entries: readonly Entry[]): Checked {
   const gap = entries.findIndex(({ seq }, index) => seq !== index + 1)
   if (gap >= 0) return failed(`entry ${gap + 1} is missing or not in its place`, gap + 1)
@@ -149,7 +151,9 @@ function isOver({ lease }: Run): boolean {
   )
 }
 
-/** Every answered prompt is in the receipt, has its hash, and asks for the very terms of the lease. */
+/**
+ * Every answered prompt is in the receipt, has its hash, and asks for the very terms of the lease.
+ */
 export function checkPrompts(
   entries: readonly Entry[],
   prompts: Readonly<Record<string, Json>>,

@@ -64,9 +64,9 @@ const EXITS = { verified: 0, tampered: 1, unknown_signer: 2, cannot_recompute: 3
 
 /**
  * Checks a receipt offline: who signed it, that nothing of it is changed or missing, that every
- * decision comes out the same when it is made again, and that the receipt says what its entries say.
- * Whatever the input is, the answer is a report. A proven fault outweighs an unknown signer, and both
- * outweigh rules that this build does not have.
+ * decision comes out the same when it is made again, and that the receipt says what its entries
+ * say. Whatever the input is, the answer is a report. A proven fault outweighs an unknown signer,
+ * and both outweigh rules that this build does not have.
  */
 export function verifyReceipt(json: unknown, options: VerifyOptions): VerifyReport {
   const read = readReceipt(json)
