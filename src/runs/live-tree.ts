@@ -1,16 +1,16 @@
 import type { Command } from '../core/command.ts'
-import { decide } from '../core/decide.ts'
 import type { Reply } from '../core/decision.ts'
 import type { Entry } from '../core/entry.ts'
 import { evolve } from '../core/evolve.ts'
 import type { Instant, RunId } from '../core/id.ts'
 import { RULES_VERSION } from '../core/limits.ts'
 import type { Refusal } from '../core/reason.ts'
-import { err, ok, type Result } from '../core/result.ts'
+import type { Result } from '../core/result.ts'
 import { fromSnapshot, toSnapshot } from '../core/snapshot.ts'
 import type { Run, Tree } from '../core/tree.ts'
-import { GENESIS, toRows } from '../ledger/chain.ts'
-import type { Opened, Store, TreeKey } from '../store/store.ts'
+import { GENESIS } from '../ledger/chain.ts'
+import type { Snapshot, Store, TreeKey } from '../store/store.ts'
+import { type Answer, Attempt, answerAll, indexOf, type Pending } from './attempt.ts'
 
 /** Commands of one tree that may be decided and appended together. */
 const BATCH_MAX = 512
@@ -20,19 +20,23 @@ const CONFLICTS_MAX = 200
 const SNAPSHOT_EVERY = 1_000
 /** A settlement that ends nothing waits this long for another commit to ride with. */
 const LAZY_MS = 5
-/** A reply that appended nothing rests on the copy in memory; older copies are compared first. */
+/** An answer that appended nothing rests on the copy in memory; older copies are compared first. */
 const FRESH_MS = 250
 
-interface Pending {
-  readonly command: Command
-  readonly resolve: (reply: Result<Reply, Refusal>) => void
+interface Look {
+  /** Compare with the store first. */
+  readonly fresh: boolean
+  readonly resolve: (tree: Tree | null) => void
   readonly reject: (error: unknown) => void
 }
 
 export interface LiveOptions {
   readonly store: Store
   readonly clock: () => Instant
-  /** Called once for each durable batch, before the commands of it are answered. */
+  /**
+   * Told of every durable entry once, in order: this process's before its commands are answered,
+   * another's when the copy is next loaded. Not told of what stood in the tree when it was first loaded.
+   */
   readonly appended: (tree: Tree, entries: readonly Entry[]) => void
 }
 
@@ -41,7 +45,8 @@ export interface LiveOptions {
  * decided together and appended once. A conflict (another process was first) or a failure of the store
  * throws the copy in memory away and loads it again: recovery and the normal path share this code.
  *
- * INVARIANT: no reply is given before the entries that it rests on are durable.
+ * INVARIANT: no answer is given before the entries that it rests on are durable.
+ * INVARIANT: only `#drain` loads, compares or changes the copy, one thing at a time.
  */
 export class LiveTree {
   readonly key: TreeKey
@@ -49,9 +54,14 @@ export class LiveTree {
   #tree: Tree | null = null
   #hash = GENESIS
   #loaded = false
-  #checkedAt = 0
+  #checkedAtMs = 0
   #snapshotSeq = 0
+  /** The last entry that `appended` was told of; null before the first load. */
+  #toldSeq: number | null = null
   #queue: Pending[] = []
+  #looks: Look[] = []
+  /** Denials that repeated since they were last written: sequence number of the denial → times. */
+  #repeats: ReadonlyMap<number, number> = new Map()
   #draining = false
   #lazy: NodeJS.Timeout | null = null
 
@@ -62,38 +72,48 @@ export class LiveTree {
 
   /** Rejects with a StoreError when it is unknown whether the entries are stored: fail closed. */
   execute(command: Command): Promise<Result<Reply, Refusal>> {
-    const { promise, resolve, reject } = Promise.withResolvers<Result<Reply, Refusal>>()
-    this.#queue.push({ command, resolve, reject })
-    if (command.do === 'settle' && !this.#isUrgent(command)) this.#drainSoon()
-    else void this.#drain()
+    return this.#enqueue(command)
+  }
+
+  /** Writes how often denials have repeated. `close` does so itself, in the same batch. */
+  async fold(): Promise<void> {
+    if (this.#repeats.size > 0) await this.#enqueue(null)
+  }
+
+  /**
+   * The tree with everything that is durable, loaded if need be. Not to be kept across an await: it
+   * changes in place.
+   */
+  read(options: { fresh: boolean } = { fresh: false }): Promise<Tree | null> {
+    if (this.#loaded && !this.#draining && !options.fresh) return Promise.resolve(this.#tree)
+    const { promise, resolve, reject } = Promise.withResolvers<Tree | null>()
+    this.#looks.push({ ...options, resolve, reject })
+    void this.#drain()
     return promise
   }
 
-  /** The tree as this process knows it, loaded if need be. Not to be kept across an await. */
-  async read(): Promise<Tree | null> {
-    if (!this.#loaded && !this.#draining) await this.#load()
-    while (!this.#loaded) await this.#idle()
-    return this.#tree
-  }
-
-  /** The copy in memory, without waiting; null if there is none. */
+  /**
+   * The copy in memory, without waiting; null if there is none. It may be ahead of what is durable, so
+   * only what is decided again, or only shown, may rest on it.
+   */
   peek(): Tree | null {
     return this.#loaded ? this.#tree : null
   }
 
+  get isLoaded(): boolean {
+    return this.#loaded
+  }
+
   get isBusy(): boolean {
-    return this.#draining || this.#queue.length > 0
+    return this.#draining || this.#queue.length > 0 || this.#looks.length > 0
   }
 
-  /** Loads again what another process may have appended. */
-  async refresh(): Promise<void> {
-    if (this.#draining || !this.#loaded) return
-    await this.#isBehind()
-  }
-
-  async #idle(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve))
-    if (!this.#loaded && !this.#draining) await this.#load()
+  #enqueue(command: Command | null): Promise<Result<Reply, Refusal>> {
+    const { promise, resolve, reject } = Promise.withResolvers<Result<Reply, Refusal>>()
+    this.#queue.push({ command, resolve, reject })
+    if (command?.do === 'settle' && !this.#isUrgent(command)) this.#drainSoon()
+    else void this.#drain()
+    return promise
   }
 
   /** A settlement that may end a lease, or that a tree waits for, is not kept waiting. */
@@ -124,8 +144,10 @@ export class LiveTree {
     this.#lazy = null
     // The rest of this tick joins the batch.
     await null
-    while (this.#queue.length > 0) {
+    while (this.#queue.length > 0 || this.#looks.length > 0) {
+      if (this.#looks.length > 0) await this.#look(this.#looks.splice(0))
       const batch = this.#queue.splice(0, BATCH_MAX)
+      if (batch.length === 0) continue
       try {
         await this.#commit(batch)
       } catch (error) {
@@ -136,51 +158,79 @@ export class LiveTree {
     this.#draining = false
   }
 
-  async #commit(batch: readonly Pending[]): Promise<void> {
-    for (let attempt = 0; attempt < CONFLICTS_MAX; attempt++) {
+  async #look(looks: readonly Look[]): Promise<void> {
+    try {
       if (!this.#loaded) await this.#load()
-      const before = this.#tree?.seq ?? 0
-      const entries: Entry[] = []
-      const replies = batch.map(({ command }) => this.#decide(command, entries))
-      if (entries.length === 0) {
-        if (this.#options.clock() - this.#checkedAt > FRESH_MS && (await this.#isBehind())) continue
-        return answerAll(batch, replies)
-      }
-      const rows = toRows(this.#hash, entries)
-      const appended = await this.#options.store.append({
-        ...this.key,
-        expectedSeq: before,
-        rows,
-        ...indexOf(entries),
-      })
-      if (!appended.ok) {
+      else if (looks.some(({ fresh }) => fresh)) await this.#isBehind()
+      for (const look of looks) look.resolve(this.#tree)
+    } catch (error) {
+      this.#forget()
+      for (const look of looks) look.reject(error)
+    }
+  }
+
+  /** Whoever of the batch is not answered when this rejects is rejected too. */
+  async #commit(batch: readonly Pending[]): Promise<void> {
+    let open = batch
+    for (let conflicts = 0; conflicts < CONFLICTS_MAX; ) {
+      if (!this.#loaded) await this.#load()
+      const attempt = this.#attempt(open)
+      if (attempt.poison !== null) {
+        // What cannot be folded has spoiled the copy: without it, from the beginning.
+        const { index, thrown } = attempt.poison
         this.#forget()
+        open[index]!.reject(thrown)
+        open = open.filter((_, at) => at !== index)
+        if (open.length === 0) return
         continue
       }
-      this.#hash = rows.at(-1)!.hash
-      this.#checkedAt = this.#options.clock()
-      this.#options.appended(this.#tree!, entries)
-      answerAll(batch, replies)
-      this.#saveSnapshot()
+      if (attempt.rows.length === 0) {
+        if (this.#isOld(attempt.answers) && (await this.#isBehind())) continue
+      } else if (!(await this.#append(attempt))) {
+        conflicts++
+        continue
+      }
+      this.#repeats = attempt.repeats
+      // What did not fit goes first next time.
+      this.#queue.unshift(...open.slice(attempt.answers.length))
+      answerAll(open, attempt.answers)
       return
     }
     throw new Error(`gave up after ${CONFLICTS_MAX} conflicts with another process`)
   }
 
-  /** Threat 18: a command that makes `decide` throw is rejected alone. */
-  #decide(command: Command, entries: Entry[]): Result<Reply, Refusal> | Thrown {
-    let decided: ReturnType<typeof decide>
-    try {
-      decided = decide(this.#tree, command, this.#options.clock())
-    } catch (thrown) {
-      return { thrown }
+  #attempt(batch: readonly Pending[]): Attempt {
+    const { clock } = this.#options
+    const attempt = new Attempt({ tree: this.#tree, hash: this.#hash, repeats: this.#repeats })
+    attempt.run(batch, clock)
+    this.#tree = attempt.tree
+    return attempt
+  }
+
+  /** False: another process was first. */
+  async #append(attempt: Attempt): Promise<boolean> {
+    const { rows, entries } = attempt
+    const expectedSeq = rows[0]!.seq - 1
+    const batch = { ...this.key, expectedSeq, rows, ...indexOf(entries) }
+    const appended = await this.#options.store.append(batch)
+    if (!appended.ok) {
+      this.#forget()
+      return false
     }
-    if (!decided.ok) return err(decided.error)
-    for (const entry of decided.value.entries) {
-      this.#tree = evolve(this.#tree, entry)
-      entries.push(entry)
-    }
-    return ok(decided.value.reply)
+    this.#hash = rows.at(-1)!.hash
+    this.#checkedAtMs = performance.now()
+    this.#toldSeq = rows.at(-1)!.seq
+    this.#options.appended(this.#tree!, entries)
+    this.#saveSnapshot()
+    return true
+  }
+
+  /** A stored outcome is handed out only on the latest word; a denial may be a moment old. */
+  #isOld(answers: readonly Answer[]): boolean {
+    const isExact = answers.some(
+      (answer) => !('thrown' in answer) && answer.ok && answer.value.kind === 'replay',
+    )
+    return isExact || performance.now() - this.#checkedAtMs > FRESH_MS
   }
 
   #forget(): void {
@@ -189,10 +239,10 @@ export class LiveTree {
     this.#loaded = false
   }
 
-  /** Whether another process has appended meanwhile; if so, the copy is thrown away. */
+  /** Whether another process has appended meanwhile; if so, the copy is loaded again. */
   async #isBehind(): Promise<boolean> {
     const head = await this.#options.store.head(this.key)
-    this.#checkedAt = this.#options.clock()
+    this.#checkedAtMs = performance.now()
     if ((head?.seq ?? 0) === (this.#tree?.seq ?? 0)) return false
     this.#forget()
     await this.#load()
@@ -200,20 +250,27 @@ export class LiveTree {
   }
 
   async #load(): Promise<void> {
-    const { store } = this.#options
+    const { store, appended } = this.#options
     const snapshot = await store.loadSnapshot(this.key, RULES_VERSION)
-    let tree = snapshot === null ? null : fromSnapshot(JSON.parse(snapshot.body))
-    let hash = snapshot?.hash ?? GENESIS
-    const rows = await store.load(this.key, snapshot?.seq ?? 0)
+    let tree = revive(snapshot)
+    const from = tree === null ? 0 : snapshot!.seq
+    let hash = tree === null ? GENESIS : snapshot!.hash
+    const rows = await store.load(this.key, Math.min(from, this.#toldSeq ?? from))
+    const missed: Entry[] = []
     for (const row of rows) {
-      tree = evolve(tree, JSON.parse(row.body) as Entry)
+      const entry = JSON.parse(row.body) as Entry
+      if (this.#toldSeq !== null && row.seq > this.#toldSeq) missed.push(entry)
+      if (row.seq <= from) continue
+      tree = evolve(tree, entry)
       hash = row.hash
     }
     this.#tree = tree
     this.#hash = hash
-    this.#snapshotSeq = snapshot?.seq ?? 0
-    this.#checkedAt = this.#options.clock()
+    this.#snapshotSeq = from
+    this.#toldSeq = tree?.seq ?? 0
+    this.#checkedAtMs = performance.now()
     this.#loaded = true
+    if (missed.length > 0) appended(tree!, missed)
   }
 
   #saveSnapshot(): void {
@@ -227,32 +284,13 @@ export class LiveTree {
   }
 }
 
-interface Thrown {
-  readonly thrown: unknown
-}
-
-function answerAll(
-  batch: readonly Pending[],
-  replies: readonly (Result<Reply, Refusal> | Thrown)[],
-): void {
-  for (const [index, each] of batch.entries()) {
-    const reply = replies[index]!
-    if ('thrown' in reply) each.reject(reply.thrown)
-    else each.resolve(reply)
+/** A snapshot that cannot be read is none: the entries are folded from the first. */
+function revive(snapshot: Snapshot | null): Tree | null {
+  if (snapshot === null) return null
+  try {
+    const tree = fromSnapshot(JSON.parse(snapshot.body))
+    return tree.seq === snapshot.seq ? tree : null
+  } catch {
+    return null
   }
-}
-
-/** What the index of the store learns from a batch. */
-function indexOf(entries: readonly Entry[]) {
-  const index: { opened?: Opened; closedAt?: Instant; runs?: RunId[] } = {}
-  for (const entry of entries) {
-    if (entry.type === 'tree.opened') {
-      const { run: root, envelope } = entry.command
-      const { requester, agent, purpose } = envelope
-      index.opened = { root, openedAt: entry.at, requester, agent, purpose }
-    }
-    if (entry.type === 'run.delegated') index.runs = [...(index.runs ?? []), entry.command.run]
-    if (entry.type === 'tree.closed') index.closedAt = entry.at
-  }
-  return index
 }

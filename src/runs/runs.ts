@@ -1,4 +1,3 @@
-import { deathOf } from '../core/chain.ts'
 import type { Command } from '../core/command.ts'
 import type { Reply } from '../core/decision.ts'
 import type { Entry } from '../core/entry.ts'
@@ -6,20 +5,21 @@ import type { CallId, Instant, OrgId, RunId, TreeId } from '../core/id.ts'
 import type { Refusal } from '../core/reason.ts'
 import type { Result } from '../core/result.ts'
 import type { Tree } from '../core/tree.ts'
-import type { Store, TreeKey } from '../store/store.ts'
+import { type Store, StoreError, type TreeInfo, type TreeKey } from '../store/store.ts'
 import { LiveTree } from './live-tree.ts'
+import { deadRuns, isAbandoned, isClosable, Orphans } from './tidy.ts'
 
 /** How often background work looks: it tidies, it never decides. */
 const TIDY_MS = 500
-/** An executor that has not shown itself for this long is dead; its calls are settled `unknown`. */
-const EXECUTOR_LAPSE_MS = 15_000
 const BEAT_MS = 5_000
-/** A tree that ended stays open for refusals to be recorded, unless somebody asks to close it. */
-const CLOSE_GRACE_MS = 5_000
 /** Closed trees that are kept in memory for questions. */
 const CLOSED_KEPT = 100
 /** Denials that repeat are counted in memory, and written at least this often. */
 const FOLD_MS = 1_000
+/** Between looks at whether the calls of an ended tree have answered. */
+const CLOSE_POLL_MS = 20
+/** Settlements that the store has refused and that are tried again; more than this is a dead store. */
+const OWED_MAX = 10_000
 
 export type Listener = (tree: Tree, entries: readonly Entry[]) => void
 
@@ -30,6 +30,8 @@ export interface RunsOptions {
   readonly executor: string
 }
 
+type Settle = Extract<Command, { do: 'settle' }>
+
 /**
  * All run trees, as this process writes them. `execute` is the only way to change one. Background work
  * appends the ends that time has brought, settles calls of dead processes and closes ended trees.
@@ -37,20 +39,26 @@ export interface RunsOptions {
 export class Runs {
   readonly executor: string
   readonly #options: RunsOptions
-  readonly #live = new Map<TreeId, LiveTree>()
+  readonly #live = new Map<string, LiveTree>()
   readonly #listeners = new Set<Listener>()
-  readonly #repeats = new Map<TreeId, Map<number, number>>()
+  readonly #orphans: Orphans
+  /** Settlements that could not be recorded, or are due because nothing ran. */
+  readonly #owed = new Map<CallId, { readonly key: TreeKey; readonly settle: Settle }>()
   #timer: NodeJS.Timeout | null = null
   #tidying: Promise<void> = Promise.resolve()
-  #beatAt = 0
-  #foldedAt = 0
+  #beatAt = Number.NEGATIVE_INFINITY
+  #foldedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: RunsOptions) {
     this.#options = options
     this.executor = options.executor
+    this.#orphans = new Orphans(options.store, options.executor)
   }
 
-  /** Takes up the trees that were open when the last process ended, and begins to tidy. */
+  /**
+   * Takes up the trees that were open when the last process ended, and begins to tidy. Trees of an
+   * older epoch are ended before this resolves, so nothing is to be judged before.
+   */
   async start(): Promise<void> {
     await this.#options.store.beat(this.executor, this.#options.clock())
     await this.#adopt()
@@ -63,7 +71,8 @@ export class Runs {
   async stop(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer)
     await this.#tidying
-    await this.#foldAll()
+    await attempt(() => this.#payOwed())
+    await Promise.all([...this.#live.values()].map((live) => attempt(() => live.fold())))
     while ([...this.#live.values()].some((tree) => tree.isBusy)) {
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
@@ -74,27 +83,31 @@ export class Runs {
    * what it holds, and that nothing may be done.
    */
   async execute(key: TreeKey, command: Command): Promise<Result<Reply, Refusal>> {
-    const reply = await this.tree(key).execute(command)
-    if (reply.ok && reply.value.kind === 'deny' && reply.value.repeats !== null) {
-      this.#count(key.tree, reply.value.repeats)
+    try {
+      return await this.tree(key).execute(command)
+    } catch (error) {
+      if (error instanceof StoreError) this.#owe(key, command)
+      throw error
     }
-    return reply
   }
 
   tree(key: TreeKey): LiveTree {
-    let live = this.#live.get(key.tree)
+    const name = nameOf(key)
+    let live = this.#live.get(name)
     if (live === undefined) {
-      live = new LiveTree(key, {
-        store: this.#options.store,
-        clock: this.#options.clock,
-        appended: (tree, entries) => this.#tell(tree, entries),
-      })
-      this.#live.set(key.tree, live)
+      const { store, clock } = this.#options
+      const { org, tree } = key
+      const appended: Listener = (changed, entries) => this.#tell(changed, entries)
+      live = new LiveTree({ org, tree }, { store, clock, appended })
+      this.#live.set(name, live)
     }
     return live
   }
 
-  /** Told of every durable batch of this process. A listener must not throw and not wait. */
+  /**
+   * Told of every durable entry of the trees that this process holds: its own at once, another
+   * process's within `TIDY_MS` or at the next command. What a listener throws is dropped.
+   */
   listen(listener: Listener): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -105,119 +118,157 @@ export class Runs {
     return tree === null ? null : { org, tree }
   }
 
-  /** Ends what has ended, closes it, and resolves when the tree is closed: the receipt can be made. */
+  /** Closes an ended tree, and resolves when it is closed: the receipt can be made. */
   async close(key: TreeKey): Promise<void> {
     for (;;) {
-      await this.#fold(key)
       const reply = await this.execute(key, { do: 'close' })
       if (!reply.ok && reply.error.code === 'tree_closed') return
       if (!reply.ok && reply.error.code !== 'calls_in_flight') throw new Error(reply.error.message)
       const tree = await this.tree(key).read()
       if (tree?.phase === 'closed') return
-      await new Promise((resolve) => setTimeout(resolve, 20))
+      await new Promise((resolve) => setTimeout(resolve, CLOSE_POLL_MS))
     }
   }
 
+  /** A listener is a guest: the entries are durable, whatever it makes of them. */
   #tell(tree: Tree, entries: readonly Entry[]): void {
-    for (const listener of this.#listeners) listener(tree, entries)
-  }
-
-  #count(tree: TreeId, denial: number): void {
-    const counts = this.#repeats.get(tree) ?? new Map<number, number>()
-    counts.set(denial, (counts.get(denial) ?? 0) + 1)
-    this.#repeats.set(tree, counts)
-  }
-
-  async #fold(key: TreeKey): Promise<void> {
-    const counts = this.#repeats.get(key.tree)
-    this.#repeats.delete(key.tree)
-    for (const [denial, times] of counts ?? []) {
-      await this.tree(key).execute({ do: 'fold', denial, times })
+    for (const listener of this.#listeners) {
+      try {
+        listener(tree, entries)
+      } catch {
+        // Told again of nothing; see `listen`.
+      }
     }
   }
 
-  async #foldAll(): Promise<void> {
-    for (const tree of [...this.#repeats.keys()]) {
-      const live = this.#live.get(tree)
-      if (live !== undefined) await this.#fold(live.key).catch(() => {})
+  /**
+   * The store could not say whether it holds these entries. An authorization that turns out to be
+   * stored was answered with a denial, so it is settled as never sent; an outcome is recorded later.
+   */
+  #owe(key: TreeKey, command: Command): void {
+    if (this.#owed.size >= OWED_MAX) return
+    if (command.do === 'settle') this.#owed.set(command.call, { key, settle: command })
+    if (command.do !== 'authorize') return
+    const { call } = command
+    const nothing = { resultDigest: null, usd: null, note: 'never sent' } as const
+    this.#owed.set(call, { key, settle: { do: 'settle', call, outcome: 'failed', ...nothing } })
+  }
+
+  async #payOwed(): Promise<void> {
+    for (const [call, { key, settle }] of [...this.#owed]) {
+      // A refusal settles it too: nothing is stored, or it is settled already.
+      await this.tree(key).execute(settle)
+      this.#owed.delete(call)
     }
   }
 
   async #adopt(): Promise<void> {
     const { store } = this.#options
+    const epoch = await store.epoch()
     for (const org of await store.orgs()) {
       let after: Parameters<Store['listTrees']>[0]['after']
       for (;;) {
         const query = { org, open: true, limit: 500, ...(after === undefined ? {} : { after }) }
         const page = await store.listTrees(query)
-        for (const { tree } of page.items) await this.tree({ org, tree }).read()
+        for (const info of page.items) {
+          if (info.epoch < epoch) await this.#endRestored(info)
+          else await attempt(() => this.tree(info).read())
+        }
         if (page.next === null) break
         after = page.next
       }
     }
   }
 
-  /** One round of background work. Called by the timer; tests call it themselves. */
+  /** Threat 62: what was revoked or spent after the backup is not known, so nothing goes on from it. */
+  async #endRestored(info: TreeInfo): Promise<void> {
+    const reason = 'the database was restored from a backup, and what came after it is not known'
+    const by = { server: 'daypass' } as const
+    const reply = await this.execute(info, { do: 'revoke', run: info.root, by, reason })
+    if (!reply.ok && reply.error.code !== 'lease_ended') {
+      throw new Error(`${info.tree} of before the restoration: ${reply.error.message}`)
+    }
+  }
+
+  /**
+   * One round of background work. Called by the timer; tests call it themselves. What fails for one
+   * tree is tried again next time, and holds up no other.
+   */
   async tidy(): Promise<void> {
     const now = this.#options.clock()
-    if (now - this.#beatAt >= BEAT_MS) {
-      this.#beatAt = now
-      await this.#options.store.beat(this.executor, now)
-      await this.#options.store.sweep(now)
-    }
-    if (now - this.#foldedAt >= FOLD_MS) {
-      this.#foldedAt = now
-      await this.#foldAll()
-    }
-    for (const live of this.#live.values()) {
-      await live.refresh()
+    await attempt(() => this.#beat(now))
+    await attempt(() => this.#payOwed())
+    await attempt(() => this.#follow())
+    const isFoldDue = Math.abs(now - this.#foldedAt) >= FOLD_MS
+    if (isFoldDue) this.#foldedAt = now
+    for (const live of [...this.#live.values()]) {
+      if (isFoldDue) await attempt(() => live.fold())
       const tree = live.peek()
-      if (tree !== null && tree.phase !== 'closed') await this.#tidyTree(live, tree, now)
+      if (tree !== null && tree.phase !== 'closed') {
+        await attempt(() => this.#tidyTree(live, tree, now))
+      }
     }
     this.#evict()
   }
 
-  async #tidyTree(live: LiveTree, tree: Tree, now: Instant): Promise<void> {
-    const due = [...tree.runs.values()].filter((run) => deathOf(tree, run, now) !== null)
-    for (const { id } of due) await live.execute({ do: 'expire', run: id })
-    for (const call of await this.#orphans(tree, now)) {
-      const note = 'executor lost'
-      const settle = { do: 'settle', call, outcome: 'unknown', resultDigest: null } as const
-      await live.execute({ ...settle, usd: null, note })
+  async #beat(now: Instant): Promise<void> {
+    if (Math.abs(now - this.#beatAt) < BEAT_MS) return
+    await this.#options.store.beat(this.executor, now)
+    this.#beatAt = now
+    await this.#options.store.sweep(now)
+  }
+
+  /** Sees what other processes have appended, and tells the listeners: calls end, asks are answered. */
+  async #follow(): Promise<void> {
+    const byOrg = new Map<OrgId, LiveTree[]>()
+    for (const live of this.#live.values()) {
+      if (live.peek()?.phase === 'closed') continue
+      byOrg.set(live.key.org, [...(byOrg.get(live.key.org) ?? []), live])
     }
-    const root = tree.runs.get(tree.root)!.lease
-    const endedAt = root?.state === 'ended' ? (root.endedAt ?? now) : null
-    if (endedAt !== null && now - endedAt >= CLOSE_GRACE_MS) {
-      await this.#fold(live.key)
-      await live.execute({ do: 'close' })
+    for (const [org, lives] of byOrg) {
+      const trees = lives.map(({ key }) => key.tree)
+      const heads = await this.#options.store.heads(org, trees)
+      for (const live of lives) {
+        const stored = heads.get(live.key.tree)?.seq ?? 0
+        if (live.isLoaded && stored === (live.peek()?.seq ?? 0)) continue
+        if (!live.isBusy) await attempt(() => live.read({ fresh: true }))
+      }
     }
   }
 
-  /** Calls whose process is gone, or that are past their deadline. */
-  async #orphans(tree: Tree, now: Instant): Promise<CallId[]> {
-    const orphans: CallId[] = []
-    const lapsed = new Map<string, boolean>()
-    for (const run of tree.runs.values()) {
-      for (const id of run.inFlight) {
-        const call = tree.calls.get(id)!
-        if (call.executor === this.executor && now < call.deadline) continue
-        if (!lapsed.has(call.executor)) {
-          const beat = await this.#options.store.lastBeat(call.executor)
-          lapsed.set(call.executor, beat === null || now - beat > EXECUTOR_LAPSE_MS)
-        }
-        if (now >= call.deadline || lapsed.get(call.executor)) orphans.push(id)
-      }
+  async #tidyTree(live: LiveTree, tree: Tree, now: Instant): Promise<void> {
+    const due: Command[] = deadRuns(tree, now).map((run) => ({ do: 'expire', run }))
+    const by = { server: 'daypass' } as const
+    if (isAbandoned(tree, now)) {
+      due.push({ do: 'end', run: tree.root, by, note: 'no lease was requested' })
     }
-    return orphans
+    for (const call of await this.#orphans.of(tree, now)) {
+      const nothing = { resultDigest: null, usd: null, note: 'executor lost' } as const
+      due.push({ do: 'settle', call, outcome: 'unknown', ...nothing })
+    }
+    await Promise.all(due.map((command) => live.execute(command)))
+    if (isClosable(tree, now)) await live.execute({ do: 'close' })
   }
 
   #evict(): void {
-    const closed = [...this.#live.values()].filter(
-      (live) => live.peek()?.phase === 'closed' && !live.isBusy,
-    )
-    for (const live of closed.slice(0, Math.max(0, closed.length - CLOSED_KEPT))) {
-      this.#live.delete(live.key.tree)
-      this.#repeats.delete(live.key.tree)
-    }
+    const idle = [...this.#live].filter(([, live]) => live.isLoaded && !live.isBusy)
+    const closed = idle.filter(([, live]) => live.peek()?.phase === 'closed')
+    const absent = idle.filter(([, live]) => live.peek() === null)
+    const spare = closed.slice(0, Math.max(0, closed.length - CLOSED_KEPT))
+    for (const [name] of [...absent, ...spare]) this.#live.delete(name)
+  }
+}
+
+/** Two organisations never meet in one entry of the map, whatever their trees are called. */
+function nameOf({ org, tree }: { org: OrgId; tree: TreeId }): string {
+  return `${tree}/${org}`
+}
+
+/** Background work goes on after a failure: the store says `broken` to whoever asks it for more. */
+async function attempt(work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work()
+  } catch {
+    // Tried again in the next round.
   }
 }
