@@ -47,7 +47,17 @@ export interface DaypassOptions {
   readonly servers?: boolean
   readonly port?: number
   readonly clock?: () => Instant
+  /** What to do with a database that has lost entries; accepting the loss ends every lease in it. */
+  readonly rollback?: 'refuse' | 'accept'
+  /** How long a call is held while a person is asked. */
+  readonly askHoldMs?: number
+  /** What stands between everything and the store; tests make it fail here. */
+  readonly aroundStore?: (store: Store) => Store
 }
+
+/** At the end: how long outcomes may take to be known, and answers to reach their clients. */
+const SETTLE_MS = 2_000
+const ANSWER_MS = 250
 
 /** Everything, put together: the only place that constructs the parts. */
 export interface Daypass {
@@ -86,12 +96,23 @@ export async function startDaypass(options: DaypassOptions): Promise<Result<Dayp
   if (!pins.ok) problems.push(pins.error)
   if (problems.length > 0 || !pins.ok) return err(problems)
   const clock = options.clock ?? Date.now
-  const keys = options.folder === null ? freshKeys(clock()) : loadKeys(options.folder, clock())
+  let store: Store | null = null
+  try {
+    const keys = options.folder === null ? freshKeys(clock()) : loadKeys(options.folder, clock())
+    store = await openStore(options)
+    return ok(await assemble({ options, config, desks, pins: pins.value, clock, keys, store }))
+  } catch (error) {
+    // A port in use, a damaged key, a database that was restored: for a person to read.
+    await store?.close()
+    return err([error instanceof Error ? error.message : String(error)])
+  }
+}
+
+async function openStore({ folder, rollback, aroundStore }: DaypassOptions): Promise<Store> {
+  const file = folder === null ? null : join(folder, 'daypass.db')
   const store =
-    options.folder === null
-      ? openMemory()
-      : await openSqlite({ file: join(options.folder, 'daypass.db') })
-  return ok(await assemble({ options, config, desks, pins: pins.value, clock, keys, store }))
+    file === null ? openMemory() : await openSqlite({ file, rollback: rollback ?? 'refuse' })
+  return aroundStore === undefined ? store : aroundStore(store)
 }
 
 interface Parts {
@@ -111,6 +132,8 @@ async function assemble(parts: Parts): Promise<Daypass> {
   const runs = new Runs({ store, clock, executor: newId('exec') })
   const upstreams = upstreamsOf(parts, serverInfo)
   const desks = new Desks({ desks: parts.desks, upstreams, pins: parts.pins, store })
+  // Before anything is judged: leases of before a restoration end here (threat 62).
+  await runs.start()
   const http = createServer()
   const url = await listen(http, options.port ?? 0)
   const authority = new Authority({
@@ -123,7 +146,7 @@ async function assemble(parts: Parts): Promise<Daypass> {
   })
   const door = doorOf(parts, { url, runs, desks, upstreams, vocabulary })
   const operatorToken = randomBytes(32).toString('base64url')
-  const pin = pinner(parts, desks)
+  const pin = pinner(parts, desks, () => door.toolsChanged())
   const api = createApi({
     authority,
     operatorToken,
@@ -141,7 +164,6 @@ async function assemble(parts: Parts): Promise<Daypass> {
     else if (path === '/.well-known/oauth-protected-resource/mcp') sendMetadata(res, url)
     else void rest(req, res)
   })
-  await runs.start()
   if (options.servers !== false) upstreams.start()
   return {
     ...{ url, operatorToken, authority, runs, door, upstreams, desks, config, keys, vocabulary },
@@ -150,11 +172,22 @@ async function assemble(parts: Parts): Promise<Daypass> {
     close: async () => {
       mcp.close()
       await upstreams.close()
+      await settled(door)
       await runs.stop()
-      http.closeAllConnections()
-      await new Promise((done) => http.close(done))
+      const closed = new Promise((done) => http.close(done))
+      const cut = setTimeout(() => http.closeAllConnections(), ANSWER_MS)
+      http.closeIdleConnections()
+      await closed
+      clearTimeout(cut)
       await store.close()
     },
+  }
+}
+
+/** With their upstreams gone, calls in flight have their outcome at once. */
+async function settled(door: JudgedDoor): Promise<void> {
+  for (let left = SETTLE_MS; left > 0 && door.inFlight > 0; left -= 10) {
+    await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }
 
@@ -167,17 +200,23 @@ function upstreamsOf({ config, desks }: Parts, client: ClientInfo): Upstreams {
 
 /** The door, with a verifier that knows one key: the authority's own. */
 function doorOf(
-  { keys, store, clock }: Parts,
+  { keys, store, clock, options }: Parts,
   wired: Pick<CallParts, 'runs' | 'desks' | 'upstreams' | 'vocabulary'> & { readonly url: string },
 ): JudgedDoor {
   const { url, ...shared } = wired
+  const results = new Results({ store, key: keys.derive('results'), clock })
+  shared.runs.listen((tree, entries) => {
+    const isClosed = entries.some((entry) => entry.type === 'tree.closed')
+    if (isClosed) results.forget({ org: tree.org, tree: tree.id }, tree.calls.keys())
+  })
   return new JudgedDoor(
     {
       ...shared,
+      ...(options.askHoldMs === undefined ? {} : { askHoldMs: options.askHoldMs }),
       clock,
       locks: new Locks(),
       inFlight: new InFlight(shared.runs),
-      results: new Results({ store, key: keys.derive('results'), clock }),
+      results,
       rounds: new Rounds(keys.derive('rounds')),
     },
     {
@@ -224,7 +263,7 @@ function readPinsOf(folder: string | null): Result<Pins, string> {
 }
 
 /** Accepts what a server presents now, and keeps that on disk. */
-function pinner({ options, ...parts }: Parts, desks: Desks) {
+function pinner({ options, ...parts }: Parts, desks: Desks, pinned: () => void) {
   let { pins } = parts
   return (server: string, tool: string): string | null => {
     const check = parts.desks.has(server) ? desks.checks(server).get(tool) : undefined
@@ -236,6 +275,7 @@ function pinner({ options, ...parts }: Parts, desks: Desks) {
       writeFileSync(`${file}.new`, writePins(pins), { mode: 0o600 })
       renameSync(`${file}.new`, file)
     }
+    pinned()
     return check.definition
   }
 }

@@ -77,23 +77,25 @@ export class Authority {
     const hash = promptHash(prompt)
     await this.#keepPrompt(hash, prompt)
     const { envelope, terms, rule } = request
-    const opened = await this.#runs.execute(key, {
-      do: 'open',
-      ...key,
-      run,
-      rules: RULES_VERSION,
-      envelope,
-    })
+    // In one tick, so that one append holds both: no crash leaves a run without its request.
+    const [opened, requested] = await Promise.all([
+      this.#runs.execute(key, { do: 'open', ...key, run, rules: RULES_VERSION, envelope }),
+      this.#runs.execute(key, {
+        do: 'request',
+        run,
+        lease: newId('lease'),
+        terms,
+        promptHash: hash,
+        rule,
+      }),
+    ])
     if (!opened.ok) return opened
-    const requested = await this.#runs.execute(key, {
-      do: 'request',
-      run,
-      lease: newId('lease'),
-      terms,
-      promptHash: hash,
-      rule,
-    })
-    return requested.ok ? ok({ ...key, run, prompt, promptHash: hash }) : requested
+    if (!requested.ok) {
+      const note = 'its lease could not be requested'
+      await this.#runs.execute(key, { do: 'end', run, by: { server: 'daypass' }, note })
+      return requested
+    }
+    return ok({ ...key, run, prompt, promptHash: hash })
   }
 
   /** The badge of a run whose lease is active. */

@@ -1,4 +1,4 @@
-import { createHmac, randomUUID, timingSafeEqual } from 'node:crypto'
+import { createHash, createHmac, randomUUID, timingSafeEqual } from 'node:crypto'
 import type { Instant } from '../core/id.ts'
 import type { Principal, ToolCallRequest } from './door.ts'
 
@@ -21,20 +21,29 @@ export interface CallKey {
 export function callKeyOf(principal: Principal, request: ToolCallRequest): CallKey {
   for (const member of TOOL_USE_META) {
     const id = Object.hasOwn(request.meta, member) ? request.meta[member] : undefined
-    if (isKey(id)) return { key: `use:${member}:${id}`, durable: true }
+    if (isKey(id)) return { key: `use:${member}:${wordOf(id)}`, durable: true }
   }
   if (isKey(request.idempotencyKey)) {
-    return { key: `idem:${request.idempotencyKey}`, durable: true }
+    return { key: `idem:${wordOf(request.idempotencyKey)}`, durable: true }
   }
   if (principal.session !== '') {
-    const id = JSON.stringify(request.requestId)
+    const id = wordOf(JSON.stringify(request.requestId))
     return { key: `rpc:${principal.session}:${id}`, durable: false }
   }
   return { key: `once:${randomUUID()}`, durable: false }
 }
 
 function isKey(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= KEY_CHARACTERS_MAX
+  return typeof value === 'string' && value !== ''
+}
+
+/**
+ * A key as the ledger holds it. One that is long or strange is hashed, not dropped: a call whose key is
+ * dropped would be made again by whoever repeats it.
+ */
+function wordOf(key: string): string {
+  if (key.length <= KEY_CHARACTERS_MAX && /^[\x21-\x24\x26-\x7e]+$/.test(key)) return key
+  return `%${createHash('sha256').update(key, 'utf16le').digest('hex')}`
 }
 
 interface Round {
@@ -72,7 +81,8 @@ export class Rounds {
   /** Null: not ours, tampered with, of another run or tool, too old, or used before. */
   open(text: unknown, where: { run: string; tool: string }, now: Instant): Round | null {
     if (typeof text !== 'string') return null
-    const [body = '', mac = ''] = text.split('.')
+    const [body = '', mac = '', ...more] = text.split('.')
+    if (more.length > 0) return null
     const expected = Buffer.from(this.#mac(body))
     const given = Buffer.from(mac)
     if (given.length !== expected.length || !timingSafeEqual(given, expected)) return null

@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto'
-import type { Outcome } from '../core/command.ts'
 import type { Reply } from '../core/decision.ts'
 import type { Facts } from '../core/facts.ts'
 import type { AskId, CallId, Instant } from '../core/id.ts'
@@ -7,13 +5,23 @@ import type { Vocabulary } from '../core/vocabulary.ts'
 import { newId } from '../runs/new-id.ts'
 import type { Runs } from '../runs/runs.ts'
 import { type CallKey, callKeyOf, type Rounds } from './call-key.ts'
-import { type DenialContext, denialReply, toolError, waitingReply } from './denial.ts'
+import { type DenialContext, denialNotice, whatOf } from './denial.ts'
 import { type Desks, factsOfMethod } from './desk.ts'
-import { toClient } from './dispatch.ts'
 import type { JudgedRequest, Principal, ToolCallRequest } from './door.ts'
-import type { InFlight } from './in-flight.ts'
+import { execute } from './execute.ts'
+import type { InFlight, Lead } from './in-flight.ts'
 import { INVALID_PARAMS, type JsonObject, type RpcReply, rpcError } from './jsonrpc.ts'
 import type { Locks } from './locks.ts'
+import {
+  asRpcError,
+  asToolResult,
+  busyNotice,
+  cancelledNotice,
+  type Notice,
+  notKeptNotice,
+  unavailableNotice,
+  waitingNotice,
+} from './notice.ts'
 import type { Results } from './results.ts'
 import { CALL_TOTAL_MS, type UpstreamReply } from './upstream-link.ts'
 import type { Upstreams } from './upstreams.ts'
@@ -33,10 +41,12 @@ export interface CallParts {
   readonly rounds: Rounds
   readonly vocabulary: Vocabulary
   readonly clock: () => Instant
+  /** Shorter in tests. */
+  readonly askHoldMs?: number
 }
 
-/** A request on its way through the door: what `execute` needs beside the verdict. */
-interface Passage {
+/** A request on its way through the door: what it takes beside the verdict. */
+export interface Passage {
   readonly principal: Principal
   readonly key: CallKey
   readonly facts: (salt: string) => Facts | Promise<Facts>
@@ -45,6 +55,8 @@ interface Passage {
   readonly signal: AbortSignal
   readonly server: string
   readonly tool: string
+  /** How the client reads what the engine says. */
+  readonly say: (notice: Notice) => RpcReply
 }
 
 /**
@@ -65,7 +77,8 @@ export async function passCall(
     key,
     serials: parts.desks.serials(request),
     facts: async (salt) => {
-      const tree = await parts.runs.tree(principal).read()
+      const live = parts.runs.tree(principal)
+      const tree = live.peek() ?? (await live.read())
       const run = tree?.runs.get(principal.run)
       if (tree === null || run === undefined) throw new Error('the run is not known')
       return parts.desks.facts(request, run, tree, salt)
@@ -79,6 +92,7 @@ export async function passCall(
     signal: request.signal,
     server: request.server,
     tool: `${request.server}.${request.tool}`,
+    say: asToolResult,
   })
 }
 
@@ -97,79 +111,110 @@ export function passMethod(
     signal: request.signal,
     server: request.server,
     tool: `${request.server}.${request.method}`,
+    say: asRpcError,
   })
 }
 
 async function pass(parts: CallParts, passage: Passage): Promise<RpcReply> {
-  const holdUntil = performance.now() + ASK_HOLD_MS
+  const holdUntil = performance.now() + (parts.askHoldMs ?? ASK_HOLD_MS)
+  let held = null as { ask: AskId; lead: Lead } | null
+  let answer: RpcReply | null = null
   try {
     const salt = await parts.desks.salt(passage.principal)
     for (;;) {
-      const release = await parts.locks.acquire(passage.serials)
-      try {
-        const facts = await passage.facts(salt)
-        const call = newId('call')
-        const reply = await authorize(parts, passage, facts, call)
-        const context = await contextOf(parts, passage, facts, call)
-        if (reply.kind !== 'ask') return await act(parts, passage, reply, context)
-        if (performance.now() >= holdUntil || passage.signal.aborted) {
-          return waitingReply(reply.ask, reply.deadline, context)
-        }
-        release()
-        await parts.inFlight.answered(reply.ask, {
-          signal: passage.signal,
-          waitMs: holdUntil - performance.now(),
-        })
-      } finally {
-        release()
+      const step = await judgeAndRun(parts, passage, salt)
+      if (step.ask === null) {
+        answer = step.isJudged ? step.reply : null
+        return step.reply
+      }
+      const { ask } = step
+      const patience = { signal: passage.signal, waitMs: holdUntil - performance.now() }
+      if (patience.waitMs <= 0 || passage.signal.aborted) return passage.say(step.waiting)
+      if (held?.ask !== ask) {
+        held?.lead.finish(null)
+        const lead = parts.inFlight.lead(ask)
+        held = lead === null ? null : { ask, lead }
+      }
+      if (held !== null) await parts.inFlight.answered(passage.principal, ask, patience)
+      else {
+        const led = await parts.inFlight.led(ask, patience)
+        if (led !== null) return led
       }
     }
   } catch (error) {
-    return failedClosed(error)
+    return passage.say(unavailableNotice(error))
+  } finally {
+    held?.lead.finish(answer)
   }
 }
 
-/** Threats 18 and 80: an error before or while deciding is a denial; nothing ran. */
-function failedClosed(error: unknown): RpcReply {
-  const code = error instanceof Error && error.name === 'StoreError' ? 'ledger' : 'internal'
-  const why =
-    code === 'ledger'
-      ? 'The verdict could not be recorded, and nothing runs unrecorded.'
-      : 'The call could not be judged.'
-  const text = `Denied. (${code}_unavailable)\n${why} Nothing was run.\nTry again later.`
-  return toolError(text, { decision: 'deny', reason: `${code}_unavailable` })
+type Step =
+  | { readonly ask: null; readonly reply: RpcReply; readonly isJudged: boolean }
+  | { readonly ask: AskId; readonly waiting: Notice }
+
+/** The locks are held from the facts to the answer of the upstream, and not while a person is asked. */
+async function judgeAndRun(parts: CallParts, passage: Passage, salt: string): Promise<Step> {
+  const release = await parts.locks.acquire(passage.serials)
+  try {
+    if (passage.signal.aborted) {
+      return { ask: null, reply: passage.say(cancelledNotice()), isJudged: false }
+    }
+    const facts = await passage.facts(salt)
+    const call = newId('call')
+    const reply = await authorize(parts, passage, facts, call)
+    const context = await contextOf(parts, passage, facts, call)
+    if (reply.kind !== 'ask') {
+      const answer = await act(parts, passage, { reply, context, salt })
+      return { ask: null, reply: answer, isJudged: true }
+    }
+    const { ask, deadline } = reply
+    const waiting = waitingNotice(whatOf(context), { id: ask, deadline, tool: facts.tool })
+    return { ask, waiting }
+  } finally {
+    release()
+  }
 }
 
 async function authorize(
   parts: CallParts,
-  { principal, key }: Passage,
+  passage: Passage,
   facts: Facts,
   call: CallId,
 ): Promise<Reply> {
-  const decided = await parts.runs.execute(principal, {
-    do: 'authorize',
-    run: principal.run,
-    call,
-    key: key.key,
-    ask: newId('ask') as AskId,
-    facts,
-    executor: parts.runs.executor,
-    deadlineSeconds: DEADLINE_SECONDS,
-  })
-  if (!decided.ok) throw new Error(decided.error.message)
-  return decided.value
+  const { principal, key } = passage
+  try {
+    const decided = await parts.runs.execute(principal, {
+      do: 'authorize',
+      run: principal.run,
+      call,
+      key: key.key,
+      ask: newId('ask') as AskId,
+      facts,
+      executor: parts.runs.executor,
+      deadlineSeconds: DEADLINE_SECONDS,
+    })
+    if (!decided.ok) throw new Error(decided.error.message)
+    return decided.value
+  } catch (error) {
+    // Should it turn out to be stored, whoever repeats it reads that it never ran.
+    parts.results.keep(principal, call, passage.say(unavailableNotice(error)), { durable: false })
+    throw error
+  }
 }
 
 async function contextOf(
-  { runs, clock, vocabulary }: CallParts,
-  { principal }: Passage,
+  { runs, clock, vocabulary, upstreams }: CallParts,
+  { principal, server }: Passage,
   facts: Facts,
   call: CallId,
 ): Promise<DenialContext> {
   const live = runs.tree(principal)
   const tree = live.peek() ?? (await live.read())
   if (tree === null) throw new Error('the run is not known')
-  return { facts, tree, run: tree.runs.get(principal.run), call, now: clock(), vocabulary }
+  const health = upstreams.get(server)?.health
+  const isDown = health !== undefined && health.state !== 'up'
+  const down = isDown ? `The server \`${server}\` is ${health.state}` : null
+  return { facts, tree, run: tree.runs.get(principal.run), call, now: clock(), vocabulary, down }
 }
 
 type Verdict = Exclude<Reply, { kind: 'ask' }>
@@ -177,90 +222,28 @@ type Verdict = Exclude<Reply, { kind: 'ask' }>
 async function act(
   parts: CallParts,
   passage: Passage,
-  reply: Verdict,
-  context: DenialContext,
+  verdict: { reply: Verdict; context: DenialContext; salt: string },
 ): Promise<RpcReply> {
+  const { reply, context } = verdict
   switch (reply.kind) {
     case 'allow':
-      return execute(parts, passage, reply.call)
+      return execute(parts, passage, { ...verdict, call: reply.call })
     case 'deny':
-      return denialReply(reply, context)
-    case 'join': {
-      const joined = parts.inFlight.reply(reply.call)
-      return joined ?? busyReply(reply.call)
-    }
+      return passage.say(denialNotice(reply, context))
+    case 'join':
+      return (
+        (await parts.inFlight.reply(reply.call)) ??
+        // Answered here, and its settlement is on its way to the ledger.
+        parts.results.recent(reply.call) ??
+        passage.say(busyNotice(reply.call))
+      )
     case 'replay': {
       const stored = await parts.results.get(passage.principal, reply.call)
-      return stored ?? notKeptReply(reply.call)
+      return stored ?? passage.say(notKeptNotice(reply.call))
     }
     case 'done':
       throw new Error('not an answer to a call')
   }
-}
-
-function busyReply(call: CallId): RpcReply {
-  const text = `This call is in flight in another process. (${call})\nRepeat it to wait for it.`
-  return toolError(text, { decision: 'join', call })
-}
-
-function notKeptReply(call: CallId): RpcReply {
-  const text =
-    `This call was made before and is not made twice. (${call})\n` +
-    'Its result is no longer kept. Look at what it did instead of repeating it.'
-  return toolError(text, { decision: 'replay', call })
-}
-
-/** INVARIANT: reached only with a durable `call.allowed` or `call.resumed`. */
-function execute(parts: CallParts, passage: Passage, call: CallId): Promise<RpcReply> {
-  const { principal } = passage
-  return parts.inFlight.run(principal, call, async (ended) => {
-    const signal = AbortSignal.any([passage.signal, ended])
-    const upstream = await passage.send(signal)
-    const reply = sealRound(parts, passage, toClient(upstream, passage.server))
-    const outcome = outcomeOf(upstream)
-    const settled = parts.runs.execute(principal, {
-      do: 'settle',
-      call,
-      outcome,
-      resultDigest: outcome === 'unknown' ? null : digestOf(upstream),
-      usd: null,
-      note: noteOf(upstream),
-    })
-    if (outcome === 'succeeded' || outcome === 'failed') {
-      parts.results.keep(principal, call, reply, { durable: passage.key.durable })
-    }
-    // A settlement that ends a lease is durable before the answer leaves; others ride along. What
-    // cannot be recorded stays `allowed` in the ledger, and is settled as unknown later.
-    const recorded = settled.then(
-      () => {},
-      () => {},
-    )
-    if (parts.inFlight.endsLease(principal, call)) await recorded
-    return reply
-  })
-}
-
-function outcomeOf(reply: UpstreamReply): Outcome {
-  if ('failure' in reply) return reply.failure.sent ? 'unknown' : 'failed'
-  if ('error' in reply) return 'failed'
-  const { resultType, isError } = reply.result
-  if (resultType !== undefined && resultType !== 'complete') return 'deferred'
-  return isError === true ? 'failed' : 'succeeded'
-}
-
-/** Short words of the engine on what happened; a URL or number of what was made, if it says so. */
-function noteOf(reply: UpstreamReply): string | null {
-  if ('failure' in reply) return reply.failure.why
-  if ('error' in reply) return `error ${reply.error.code}`
-  const made = reply.result.structuredContent
-  if (typeof made !== 'object' || made === null) return null
-  const { url, number } = made as JsonObject
-  if (typeof url === 'string' && url.length <= 200) return url
-  return typeof number === 'number' ? `#${number}` : null
-}
-
-function digestOf(reply: UpstreamReply): string {
-  return createHash('sha256').update(JSON.stringify(reply)).digest('hex')
 }
 
 /** An `input_required` round comes back with the state that we gave out; see `Rounds`. */
@@ -278,13 +261,4 @@ function openRound(
   if (round === null) return null
   const state = round.state === null ? {} : { requestState: round.state }
   return { params: { ...params, ...state }, key: { key: round.key, durable: false } }
-}
-
-function sealRound(parts: CallParts, passage: Passage, reply: RpcReply): RpcReply {
-  if ('error' in reply || reply.result.resultType !== 'input_required') return reply
-  const { requestState } = reply.result
-  const state = typeof requestState === 'string' ? requestState : null
-  const round = { key: passage.key.key, run: passage.principal.run, tool: passage.tool, state }
-  const sealed = parts.rounds.seal(round, parts.clock())
-  return { result: { ...reply.result, requestState: sealed } }
 }

@@ -1,7 +1,7 @@
 import { callsLeft } from '../core/chain.ts'
 import type { Reply } from '../core/decision.ts'
 import type { Facts, Touch } from '../core/facts.ts'
-import { smallestGrant } from '../core/grant.ts'
+import { permits, smallestGrant } from '../core/grant.ts'
 import type { CallId, Instant } from '../core/id.ts'
 import type { Grant } from '../core/lease.ts'
 import { matchesAction, parseActionPattern } from '../core/pattern.ts'
@@ -10,11 +10,11 @@ import type { Lease, Run, Tree } from '../core/tree.ts'
 import type { Vocabulary } from '../core/vocabulary.ts'
 import { printable } from '../lease-file/printable.ts'
 import { describeResources } from '../lease-file/words.ts'
-import type { RpcReply } from './jsonrpc.ts'
+import { type Notice, noticeOf } from './notice.ts'
 
 /**
  * What the agent reads when a call is not allowed: what, why, what was spent, what to do instead,
- * whether to repeat. Composed by the engine from the lease; nothing of it comes from a tool.
+ * what is missing, whether to repeat. Composed by the engine from the lease; nothing comes from a tool.
  */
 
 export interface DenialContext {
@@ -24,16 +24,19 @@ export interface DenialContext {
   readonly call: CallId
   readonly now: Instant
   readonly vocabulary: Vocabulary
+  /** Why the server that the call is for offers nothing now; null if it is up, or not configured. */
+  readonly down: string | null
 }
 
 type Denied = Extract<Reply, { kind: 'deny' }>
 
-/** Tool results with a schema of their own cannot carry ours: the fields stand in `_meta` too. */
-export const DENIAL_META = 'daypass/decision'
+/** Things that a call touches and a text names; the record has all of them. */
+const TOUCHES_SHOWN = 3
+const SCOPES_SHOWN = 3
 
-export function denialReply(denied: Denied, context: DenialContext): RpcReply {
+export function denialNotice(denied: Denied, context: DenialContext): Notice {
   const { facts, run, call, now } = context
-  const missing = missingGrant(denied, context)
+  const missing = missingGrants(denied, context)
   const fields = {
     decision: 'deny',
     reason: denied.reason,
@@ -44,38 +47,41 @@ export function denialReply(denied: Denied, context: DenialContext): RpcReply {
     missing,
     left: run?.lease == null ? null : leftOf(run.lease, now),
   }
-  return toolError(denialText(denied, context, missing), fields)
-}
-
-/** A result that models read as a failed tool call (MCP: `isError`), with machine-readable fields. */
-export function toolError(text: string, fields: Readonly<Record<string, unknown>>): RpcReply {
-  const content = [{ type: 'text', text }]
-  return { result: { content, isError: true, _meta: { [DENIAL_META]: fields } } }
+  return noticeOf(denialLines(denied, context, missing), fields)
 }
 
 /** One text for whoever is not the run's own: says nothing about leases or tools. */
 export const STRANGER_TEXT = 'Denied. (unauthorized)'
 
-function denialText(denied: Denied, context: DenialContext, missing: Grant | null): string {
+function denialLines(
+  denied: Denied,
+  context: DenialContext,
+  missing: readonly Grant[],
+): readonly string[] {
   const { reason } = denied
   const { run } = context
-  if (reason === 'run_unknown') return STRANGER_TEXT
-  if (isOver(reason)) return overText(run, reason)
+  if (reason === 'run_unknown') return [STRANGER_TEXT]
+  if (isOver(reason)) return overLines(run, reason)
   const lines = [`Denied: ${whatOf(context)}. (${reason}, ${context.call})`]
   lines.push(...whyLines(denied, context))
-  lines.push('Nothing was changed and nothing was spent.')
-  lines.push(insteadOf(reason))
-  if (missing !== null && reason !== 'ancestor_no_grant') {
-    lines.push(`If the task can't be done without it, the lease would need: ${shown(missing)}`)
+  const onlyReads = context.facts.touches.every(({ effect }) => effect === 'read')
+  lines.push(`Nothing was ${onlyReads ? 'read' : 'changed'} and nothing was spent.`)
+  lines.push(`Instead: ${insteadOf(denied, context)}`)
+  if (missing.length > 0) {
+    lines.push("If the task can't be done without it, say that the lease would need")
+    lines.push(...missing.map((grant) => `  ${shown(grant)}`))
   }
   const lease = run?.lease
   const left = lease == null ? '' : ` Left: ${leftText(lease, context.now)}.`
-  lines.push(`Repeating this call gives the same answer.${left}`)
-  return lines.join('\n')
+  lines.push(`${repeatText(reason, context)}${left}`)
+  return lines
 }
 
-function shown({ actions, resources }: Grant): string {
-  return printable(JSON.stringify({ actions, resources }))
+/** With a blank after each comma and colon, so that it can be wrapped, and pasted whole. */
+function shown({ actions, resources, where }: Grant): string {
+  const grant =
+    Object.keys(where).length > 0 ? { actions, resources, where } : { actions, resources }
+  return printable(JSON.stringify(grant, null, 1).replaceAll(/\n\s*/g, ' '))
 }
 
 function isOver(reason: Reason): boolean {
@@ -88,14 +94,18 @@ function isOver(reason: Reason): boolean {
   )
 }
 
-function overText(run: Run | undefined, reason: Reason): string {
+function overLines(run: Run | undefined, reason: Reason): readonly string[] {
   const lease = run?.lease
-  const because = lease == null ? 'the run is over' : endText(lease)
   const code = reason === 'tree_closed' ? 'lease_ended' : reason
-  return (
-    `Ended: this lease is over because ${because}. (${code})\n` +
-    'No tool will answer in this run. Write your final summary now.'
-  )
+  const because = reason.startsWith('ancestor_')
+    ? "its parent's lease ended"
+    : lease == null
+      ? 'the run is over'
+      : endText(lease)
+  return [
+    `Ended: this lease is over because ${because}. (${code})`,
+    'No tool will answer in this run. Write your final summary now.',
+  ]
 }
 
 /** Why a lease ended, as half a sentence. */
@@ -107,7 +117,7 @@ export function endText(lease: Lease): string {
     case 'completed':
       return `the run has finished${note}`
     case 'revoked':
-      return `a person revoked it${note}`
+      return `it was revoked${note}`
     case 'exhausted':
       return `its budget is spent${note}`
     case 'refused':
@@ -120,15 +130,19 @@ export function endText(lease: Lease): string {
   }
 }
 
-function whatOf({ facts, vocabulary }: DenialContext): string {
-  if (facts.touches.length === 0) return `a call of ${printable(facts.tool)}`
-  return facts.touches.map((touch) => describeTouch(touch, vocabulary)).join('; ')
+/** What a call does, in words. */
+export function whatOf({ facts, vocabulary }: Pick<DenialContext, 'facts' | 'vocabulary'>): string {
+  const { touches, tool } = facts
+  if (touches.length === 0) return `a call of ${printable(tool)}`
+  const named = touches.slice(0, TOUCHES_SHOWN).map((touch) => describeTouch(touch, vocabulary))
+  const more = touches.length - named.length
+  return more > 0 ? `${named.join('; ')}; and ${more} more` : named.join('; ')
 }
 
-/** `repo.push to repo clord, branch main`. */
-export function describeTouch(touch: Touch, vocabulary: Vocabulary): string {
+/** `repo.push on repo clord, branch main`. */
+function describeTouch(touch: Touch, vocabulary: Vocabulary): string {
   const resources = describeResources(touch.resources, vocabulary)
-  return resources === '' ? touch.action : `${touch.action} on ${resources}`
+  return resources === '' ? touch.action : `${touch.action} on ${printable(resources)}`
 }
 
 function whyLines(denied: Denied, context: DenialContext): string[] {
@@ -140,7 +154,9 @@ function whyLines(denied: Denied, context: DenialContext): string[] {
     case 'ancestor_suspended':
       return [`The run is paused (${detail}) until a person resumes it.`]
     case 'tool_unknown':
-      return [`No server offers a tool of the name ${detail}.`]
+      return context.down === null
+        ? [`No server offers a tool of the name ${detail}.`]
+        : [`${context.down}, so it offers no tool now.`]
     case 'tool_unmapped':
       return [`No catalog says what ${detail} does, so nobody can grant it.`]
     case 'definition_changed':
@@ -150,22 +166,23 @@ function whyLines(denied: Denied, context: DenialContext): string[] {
     case 'guardrail_denied':
       return [`A rule of the organisation forbids it: ${detail}.`]
     case 'denied_by_lease':
-    case 'denied_by_ancestor':
       return [`This lease forbids ${detail} and no approval lifts it in this run.`]
+    case 'denied_by_ancestor':
+      return [`A parent's lease forbids ${detail} and no approval lifts it in this run.`]
     case 'outside_ceiling':
       return [`${detail} is outside what the run's envelope allows at most.`]
     case 'no_grant':
     case 'resource_unresolved':
     case 'constraint_failed':
-      return [...allowedInstead(context), `Missing: ${detail}.`]
+      return [...scopeLines(context), `Missing: ${detail}.`]
     case 'ancestor_no_grant':
       return [`The lease of a parent run does not permit it: ${detail}.`]
     case 'key_reused':
-      return ['The same call key was used before with other arguments.']
+      return ['The same call key was used before for another call.']
     case 'call_frozen':
       return ['The same call was made before and nobody knows if it happened; a person must say.']
     case 'calls_exhausted':
-      return [`The budget of ${detail} tool calls is spent.`]
+      return [`The budget of ${detail} tool calls is spent, or held by subagents.`]
     case 'limit_reached':
       return [`The limit of calls for this action is reached (${detail}).`]
     case 'work_exhausted':
@@ -173,7 +190,7 @@ function whyLines(denied: Denied, context: DenialContext): string[] {
     case 'usd_exhausted':
       return [`It would cost ${detail}.`]
     case 'until_pending':
-      return ['A call that may end this lease is in flight; wait for its answer.']
+      return ['A call that may end this lease is in flight.']
     case 'ask_refused':
       return [`A person refused it: "${detail}"`]
     case 'asks_exhausted':
@@ -183,19 +200,34 @@ function whyLines(denied: Denied, context: DenialContext): string[] {
   }
 }
 
-/** Where the lease does allow the action that was denied here. */
-function allowedInstead({ facts, run, vocabulary }: DenialContext): string[] {
+/** The actions of this call that no grant permits here, and where the lease does permit them. */
+function scopeLines(context: DenialContext): string[] {
+  const scopes = scopesOf(context)
+  if (scopes.length === 0) return ['Your lease does not grant it.']
+  return scopes.map(({ action, scope }) => `Your lease allows ${action} on ${scope} only.`)
+}
+
+function scopesOf({ facts, run, vocabulary }: DenialContext) {
   const lease = run?.lease
+  const scopes = new Map<string, { action: string; scope: string }>()
   if (lease == null) return []
-  const scopes = new Map<string, string>()
-  for (const { action } of facts.touches) {
+  for (const { action } of lackingTouches(lease, facts)) {
     for (const grant of lease.terms.grants) {
       if (!grant.actions.some((text) => names(text, action))) continue
-      const scope = describeResources(grant.resources, vocabulary)
-      scopes.set(`${action} ${scope}`, `Your lease allows ${action} on ${scope} only.`)
+      const on = printable(describeResources(grant.resources, vocabulary))
+      const scope = on === '' ? 'no resources' : on
+      scopes.set(`${action} ${scope}`, { action, scope })
     }
   }
-  return scopes.size > 0 ? [...scopes.values()].slice(0, 3) : ['Your lease does not grant it.']
+  return [...scopes.values()].slice(0, SCOPES_SHOWN)
+}
+
+/** What of the call no grant of the lease permits. */
+function lackingTouches(lease: Lease, facts: Facts): readonly Touch[] {
+  const { grants } = lease.compiled
+  return facts.touches.filter(
+    (touch) => !grants.some((grant) => permits(grant, touch, facts.args) === null),
+  )
 }
 
 function names(pattern: string, action: string): boolean {
@@ -203,41 +235,75 @@ function names(pattern: string, action: string): boolean {
   return parsed.ok && matchesAction(parsed.value, action)
 }
 
-function insteadOf(reason: Reason): string {
+function insteadOf({ reason }: Denied, context: DenialContext): string {
   switch (reason) {
     case 'denied_by_lease':
     case 'denied_by_ancestor':
     case 'guardrail_denied':
     case 'outside_ceiling':
-      return 'Instead: continue without it, or finish and say what is missing. Do not ask for it.'
+    case 'ask_refused':
+      return 'continue without it, or finish and say what is missing. Do not ask for it.'
+    case 'no_grant':
+    case 'resource_unresolved':
+    case 'constraint_failed':
+      return scopesOf(context).length > 0
+        ? 'do it where the lease allows it, or finish and say what is missing.'
+        : 'use what the lease grants, or finish and say what is missing.'
     case 'tool_unknown':
-      return 'Instead: use a tool that tools/list shows.'
+      return context.down === null
+        ? 'use a tool that tools/list shows.'
+        : 'use another tool, or finish and say what is missing.'
     case 'tool_unmapped':
     case 'definition_changed':
-      return 'Instead: use another tool; a person can look at this one with `daypass catalog`.'
+      return 'use another tool; a person can look at this one with `daypass catalog`.'
     case 'facts_unsound':
-      return 'Instead: make the call with explicit, plain arguments.'
+      return 'make the call with explicit, plain arguments.'
+    case 'key_reused':
+      return 'make the call under a key of its own.'
     case 'lease_requested':
     case 'lease_suspended':
     case 'ancestor_suspended':
+      return 'wait, or finish and say what is missing.'
     case 'until_pending':
-      return 'Instead: wait, or finish and say what is missing.'
+      return 'wait for its answer; this call may then not be needed.'
+    case 'call_frozen':
+      return 'look at what it did, or finish and say that its outcome is unknown.'
     case 'calls_exhausted':
     case 'work_exhausted':
     case 'usd_exhausted':
     case 'limit_reached':
     case 'asks_exhausted':
-      return 'Instead: finish with what you have, and say what is missing.'
+      return 'finish with what you have, and say what is missing.'
     default:
-      return 'Instead: stay inside the lease, or finish and say what is missing.'
+      return 'stay inside the lease, or finish and say what is missing.'
   }
 }
 
-function missingGrant(denied: Denied, { facts, run }: DenialContext): Grant | null {
-  const liftable = ['no_grant', 'resource_unresolved', 'constraint_failed', 'ancestor_no_grant']
-  if (run === undefined || !liftable.includes(denied.reason)) return null
-  const touch = facts.touches[0]
-  return touch === undefined ? null : smallestGrant(touch, facts.args)
+/** Whether to repeat: false promises make agents loop. */
+function repeatText(reason: Reason, { down }: DenialContext): string {
+  switch (reason) {
+    case 'lease_requested':
+      return 'Repeat this call once the run is allowed.'
+    case 'lease_suspended':
+    case 'ancestor_suspended':
+      return 'Repeat this call once the run is resumed.'
+    case 'until_pending':
+      return 'Repeat this call once that one has been answered.'
+    case 'tool_unknown':
+      return down === null ? 'Repeating this call gives the same answer.' : 'Try again later.'
+    default:
+      return 'Repeating this call gives the same answer.'
+  }
+}
+
+/** The smallest grants that would have allowed the call; none where no grant can lift the denial. */
+function missingGrants(denied: Denied, { facts, run }: DenialContext): readonly Grant[] {
+  const liftable = ['no_grant', 'resource_unresolved', 'constraint_failed']
+  if (run?.lease == null || !liftable.includes(denied.reason)) return []
+  return lackingTouches(run.lease, facts)
+    .map((touch) => smallestGrant(touch, facts.args))
+    .filter((grant) => grant !== null)
+    .slice(0, TOUCHES_SHOWN)
 }
 
 function leftOf(lease: Lease, now: Instant): { calls: number | null; seconds: number } {
@@ -248,15 +314,6 @@ function leftOf(lease: Lease, now: Instant): { calls: number | null; seconds: nu
 function leftText(lease: Lease, now: Instant): string {
   const { calls, seconds } = leftOf(lease, now)
   const time = seconds < 120 ? `${seconds} s` : `${Math.floor(seconds / 60)} min`
-  return `${calls === null ? '' : `${calls} calls, `}${time}`
-}
-
-/** What an agent reads while a person has not answered. */
-export function waitingReply(ask: string, deadline: Instant, context: DenialContext): RpcReply {
-  const until = new Date(deadline).toISOString().slice(11, 19)
-  const text =
-    `Waiting: ${whatOf(context)} needs a person's yes. (${ask}, until ${until}Z)\n` +
-    'Nothing was changed and nothing was spent. Repeat the same call with the same\n' +
-    'arguments to wait for the answer; repeating costs nothing. Other calls work.'
-  return toolError(text, { decision: 'ask', ask, until: deadline, tool: context.facts.tool })
+  if (calls === null) return time
+  return `${calls} ${calls === 1 ? 'call' : 'calls'}, ${time}`
 }

@@ -159,8 +159,10 @@ const METHOD_ACTIONS: Readonly<Record<string, { action: string; type: string; me
 
 /** Facts of such a request. What a lease must name is the server and the URI or the name. */
 export async function factsOfMethod(request: JudgedRequest, salt: string): Promise<Facts> {
+  // Of the client's hop only: an ask must not be another one for another progress token.
+  const { _meta, ...args } = request.params
   const facts = await unknownTool(
-    { ...EMPTY_CALL, server: request.server, tool: request.method, args: request.params as never },
+    { ...EMPTY_CALL, server: request.server, tool: request.method, args: args as never },
     salt,
   )
   const known = Object.hasOwn(METHOD_ACTIONS, request.method)

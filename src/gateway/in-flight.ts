@@ -14,14 +14,26 @@ interface Flight {
   readonly reply: Promise<RpcReply>
 }
 
+/** Of the calls that wait for one ask: the one that will be made. */
+export interface Lead {
+  /** The others get this answer; null: none was given, and one of them takes over. */
+  finish(reply: RpcReply | null): void
+}
+
+interface Patience {
+  readonly signal: AbortSignal
+  readonly waitMs: number
+}
+
 /**
  * What this process executes now, and who waits for what. Hears of every durable entry: the end of a
- * lease aborts its calls, an answer to an ask wakes the call that is held for it.
+ * lease aborts its calls, an answer to an ask wakes the calls that are held for it.
  */
 export class InFlight {
   readonly #runs: Runs
   readonly #flights = new Map<CallId, Flight>()
   readonly #asks = new Map<AskId, Set<() => void>>()
+  readonly #leads = new Map<AskId, Promise<RpcReply | null>>()
   readonly #ended = new Map<RunId, Set<(why: string) => void>>()
   readonly #changed = new Map<RunId, Set<() => void>>()
 
@@ -41,11 +53,11 @@ export class InFlight {
     send: (ended: AbortSignal) => Promise<RpcReply>,
   ): Promise<RpcReply> {
     const abort = new AbortController()
-    const reply = send(abort.signal).finally(() => this.#flights.delete(call))
-    this.#flights.set(call, { run: key.run, abort, reply })
-    // The lease may have ended between the durable verdict and this line.
+    // The lease may have ended between the durable verdict and this line (threat 61).
     const lease = this.#runs.tree(key).peek()?.runs.get(key.run)?.lease
     if (lease?.state === 'ended') abort.abort()
+    const reply = send(abort.signal).finally(() => this.#flights.delete(call))
+    this.#flights.set(call, { run: key.run, abort, reply })
     return reply
   }
 
@@ -66,20 +78,39 @@ export class InFlight {
     return false
   }
 
-  /** Resolves when a person has answered the ask, or after `waitMs`, or on abort. */
-  async answered(
-    ask: AskId,
-    { signal, waitMs }: { signal: AbortSignal; waitMs: number },
-  ): Promise<void> {
+  /** Resolves when the ask is answered or void, or after `waitMs`, or on abort. */
+  async answered(key: TreeKey, ask: AskId, { signal, waitMs }: Patience): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     const waiting = this.#asks.get(ask) ?? new Set()
     this.#asks.set(ask, waiting.add(resolve))
-    const timer = setTimeout(resolve, Math.max(0, waitMs))
-    signal.addEventListener('abort', () => resolve(), { once: true })
-    await promise
-    clearTimeout(timer)
+    // It may have been answered since the verdict.
+    const known = this.#runs.tree(key).peek()?.asks.get(ask)
+    if (known !== undefined && known.state !== 'pending') resolve()
+    await within(promise, { signal, waitMs })
     waiting.delete(resolve)
     if (waiting.size === 0) this.#asks.delete(ask)
+  }
+
+  /**
+   * Takes the lead of the calls held for an ask; null if another call has it. All of them are the same
+   * call, a yes is for one: who repeats a call that is held must not bring about a second one.
+   */
+  lead(ask: AskId): Lead | null {
+    if (this.#leads.has(ask)) return null
+    const { promise, resolve } = Promise.withResolvers<RpcReply | null>()
+    this.#leads.set(ask, promise)
+    return {
+      finish: (reply) => {
+        this.#leads.delete(ask)
+        resolve(reply)
+      },
+    }
+  }
+
+  /** The answer that the leading call gets; null if it gets none, or not in time. */
+  async led(ask: AskId, patience: Patience): Promise<RpcReply | null> {
+    const lead = this.#leads.get(ask)
+    return lead === undefined ? null : ((await within(lead, patience)) ?? null)
   }
 
   onEnd(run: RunId, ended: (why: string) => void): () => void {
@@ -90,21 +121,35 @@ export class InFlight {
     return subscribe(this.#changed, run, changed)
   }
 
+  /** What tools may be seen has changed for everybody. */
+  announceAll(): void {
+    for (const listeners of this.#changed.values()) for (const tell of listeners) tell()
+  }
+
   #hear(tree: Tree, entries: readonly Entry[]): void {
-    const ended = new Set<RunId>()
+    const ended = new Map<RunId, string>()
+    let isChanged = false
     for (const entry of entries) {
       if (entry.type === 'ask.approved' || entry.type === 'ask.refused') {
-        for (const wake of this.#asks.get(entry.command.ask) ?? []) wake()
+        this.#wake(entry.command.ask)
       }
-      if (entry.type === 'lease.ended') {
-        ended.add(entry.run)
-        for (const tell of this.#ended.get(entry.run) ?? []) tell(entry.reason)
-      }
-      if (entry.type.startsWith('lease.') || entry.type === 'run.suspended') {
-        this.#announce(tree)
-      }
+      if (entry.type === 'lease.ended') ended.set(entry.run, entry.reason)
+      isChanged ||= entry.type.startsWith('lease.') || entry.type === 'run.suspended'
     }
     if (ended.size > 0) this.#abortAll(ended)
+    // First the news, then the end of the streams that carry it.
+    if (isChanged) this.#announce(tree)
+    for (const [run, why] of ended) {
+      for (const tell of this.#ended.get(run) ?? []) tell(why)
+    }
+    for (const ask of ended.size === 0 ? [] : this.#asks.keys()) {
+      const run = tree.asks.get(ask)?.run
+      if (run !== undefined && ended.has(run)) this.#wake(ask)
+    }
+  }
+
+  #wake(ask: AskId): void {
+    for (const wake of this.#asks.get(ask) ?? []) wake()
   }
 
   #announce(tree: Tree): void {
@@ -115,13 +160,31 @@ export class InFlight {
   }
 
   /** In slices, so that neither the acknowledgement of a revocation nor other trees wait. */
-  #abortAll(runs: ReadonlySet<RunId>): void {
+  #abortAll(runs: ReadonlyMap<RunId, string>): void {
     const doomed = [...this.#flights.values()].filter((flight) => runs.has(flight.run))
     const next = (from: number): void => {
       for (const { abort } of doomed.slice(from, from + ABORT_SLICE)) abort.abort()
       if (from + ABORT_SLICE < doomed.length) setImmediate(next, from + ABORT_SLICE)
     }
     if (doomed.length > 0) setImmediate(next, 0)
+  }
+}
+
+/** What resolves first; undefined for the end of patience. */
+async function within<T>(
+  promise: Promise<T>,
+  { signal, waitMs }: Patience,
+): Promise<T | undefined> {
+  if (signal.aborted || waitMs <= 0) return undefined
+  const { promise: over, resolve } = Promise.withResolvers<undefined>()
+  const giveUp = (): void => resolve(undefined)
+  const timer = setTimeout(giveUp, waitMs)
+  signal.addEventListener('abort', giveUp, { once: true })
+  try {
+    return await Promise.race([promise, over])
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', giveUp)
   }
 }
 

@@ -1,8 +1,8 @@
 import type { BadgeVerifier } from '../badge/badge.ts'
 import { type Badge, tokenHash, verifyBadge } from '../badge/badge.ts'
-import { chainOf, isExpired } from '../core/chain.ts'
+import { chainOf, isOver, isUsable } from '../core/chain.ts'
 import { deniesAction, matchesAction } from '../core/pattern.ts'
-import type { Lease, Run } from '../core/tree.ts'
+import type { Lease, Run, Tree } from '../core/tree.ts'
 import { type CallParts, passCall, passMethod } from './call.ts'
 import type { Door, JudgedRequest, Principal, ToolCallRequest, UpstreamTool } from './door.ts'
 import type { RpcReply } from './jsonrpc.ts'
@@ -37,12 +37,11 @@ export class JudgedDoor implements Door {
     const verified = await verifyBadge(token, this.#verifier, this.#parts.clock())
     if (!verified.ok) return null
     const badge = verified.value
-    // A run that the store does not know is nobody (threat 28).
-    const tree = await this.#parts.runs
-      .tree(badge)
-      .read()
-      .catch(() => null)
-    if (tree?.runs.get(badge.run)?.lease?.id !== badge.lease) return null
+    // A run that the store does not know is nobody (threat 28). A store that cannot say is no answer:
+    // the request fails, and the client keeps its badge.
+    const live = this.#parts.runs.tree(badge)
+    const isKnown = (tree: Tree | null) => tree?.runs.get(badge.run)?.lease?.id === badge.lease
+    if (!isKnown(await live.read()) && !isKnown(await live.read({ fresh: true }))) return null
     if (this.#verified.size >= VERIFIED_MAX) {
       this.#verified.delete(this.#verified.keys().next().value!)
     }
@@ -85,12 +84,30 @@ export class JudgedDoor implements Door {
     return chain.every((each) => isUsable(each, this.#parts.clock())) ? chain : null
   }
 
+  /** Calls that are under way. */
+  get inFlight(): number {
+    return this.#parts.inFlight.size
+  }
+
+  /** A definition was accepted: everybody may see other tools now. */
+  toolsChanged(): void {
+    this.#parts.inFlight.announceAll()
+  }
+
   sessionEnded(principal: Principal): void {
     this.#onSessionEnd(principal)
   }
 
   onEnd(principal: Principal, ended: (why: string) => void): () => void {
-    return this.#parts.inFlight.onEnd(principal.run, ended)
+    const off = this.#parts.inFlight.onEnd(principal.run, ended)
+    const tree = this.#parts.runs.tree(principal).peek()
+    const run = tree?.runs.get(principal.run)
+    if (tree == null || run === undefined || !isOver(tree, run, this.#parts.clock())) return off
+    const soon = setImmediate(() => ended(run.lease?.endReason ?? 'expired'))
+    return () => {
+      clearImmediate(soon)
+      off()
+    }
   }
 
   onVisibilityChanged(principal: Principal, changed: () => void): () => void {
@@ -107,10 +124,6 @@ const LISTED: Readonly<Record<string, string>> = {
 
 function principalOf({ org, tree, run }: Badge): Principal {
   return { org, tree, run, session: '' }
-}
-
-function isUsable({ lease }: Run, now: number): boolean {
-  return lease?.state === 'active' && !isExpired(lease, now)
 }
 
 /** Whether some call of this action could be allowed, or asked for, under the lease. */

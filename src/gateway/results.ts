@@ -44,6 +44,18 @@ export class Results {
     this.#store.putResult({ ...key, call }, stored).catch(() => {})
   }
 
+  /** What this process has answered lately, settled or not. */
+  recent(call: CallId): RpcReply | null {
+    return this.#recent.get(call) ?? null
+  }
+
+  /** The tree is closed: nothing of it is repeated any more. */
+  forget(key: TreeKey, calls: Iterable<CallId>): void {
+    for (const call of calls) this.#recent.delete(call)
+    // What stays is dropped by the store's own sweep.
+    this.#store.dropResults(key).catch(() => {})
+  }
+
   /** Null: not kept. */
   async get(key: TreeKey, call: CallId): Promise<RpcReply | null> {
     const recent = this.#recent.get(call)

@@ -1,0 +1,142 @@
+import { createHash } from 'node:crypto'
+import { isOver } from '../core/chain.ts'
+import type { Outcome } from '../core/command.ts'
+import type { CallId } from '../core/id.ts'
+import type { CallParts, Passage } from './call.ts'
+import { type DenialContext, endText, whatOf } from './denial.ts'
+import { toClient } from './dispatch.ts'
+import type { JsonObject, RpcReply } from './jsonrpc.ts'
+import { failureNotice, unreadableNotice, withoutOurMeta } from './notice.ts'
+import { failure, type UpstreamReply } from './upstream-link.ts'
+
+/** A link longer than this says more than what was made. */
+const URL_CHARACTERS_MAX = 200
+
+interface Allowed {
+  readonly call: CallId
+  readonly context: DenialContext
+  readonly salt: string
+}
+
+/**
+ * Runs a call that was allowed, and settles it.
+ * INVARIANT: reached only with a durable `call.allowed` or `call.resumed`.
+ */
+export function execute(parts: CallParts, passage: Passage, allowed: Allowed): Promise<RpcReply> {
+  const { principal } = passage
+  const { call, salt } = allowed
+  return parts.inFlight.run(principal, call, async (ended) => {
+    const upstream = await sendUnlessOver(parts, passage, ended)
+    const outcome = outcomeOf(upstream)
+    const reply = replyOf(parts, passage, allowed, upstream)
+    const settled = parts.runs.execute(principal, {
+      do: 'settle',
+      call,
+      outcome,
+      resultDigest: 'failure' in upstream ? null : digestOf(salt, upstream),
+      usd: null,
+      note: noteOf(upstream),
+    })
+    if (outcome === 'succeeded' || outcome === 'failed') {
+      parts.results.keep(principal, call, reply, { durable: passage.key.durable })
+    }
+    // A settlement that ends a lease is durable before the answer leaves; others ride along. What
+    // cannot be recorded now is recorded later, see `Runs`.
+    const recorded = settled.then(
+      () => {},
+      () => {},
+    )
+    if (parts.inFlight.endsLease(principal, call)) await recorded
+    return reply
+  })
+}
+
+/** Threat 61: what was allowed a moment ago is not sent once the lease is over. Never rejects. */
+async function sendUnlessOver(
+  parts: CallParts,
+  passage: Passage,
+  ended: AbortSignal,
+): Promise<UpstreamReply> {
+  let isSent = false
+  try {
+    const live = parts.runs.tree(passage.principal)
+    const tree = live.peek() ?? (await live.read())
+    const run = tree?.runs.get(passage.principal.run)
+    if (tree === null || run === undefined || isOver(tree, run, parts.clock())) {
+      return failure('cancelled', 'the lease ended before the call was sent', { sent: false })
+    }
+    isSent = true
+    return await passage.send(AbortSignal.any([passage.signal, ended]))
+  } catch {
+    const message = 'the gateway failed while the call was under way'
+    return failure('protocol', message, { sent: isSent })
+  }
+}
+
+function outcomeOf(reply: UpstreamReply): Outcome {
+  if ('failure' in reply) return reply.failure.sent ? 'unknown' : 'failed'
+  if ('error' in reply) return 'failed'
+  const { resultType, isError, task, content } = reply.result
+  if (resultType !== undefined && resultType !== 'complete') return 'deferred'
+  // A task of the legacy era is a promise of a result, and none.
+  if (task !== undefined && content === undefined) return 'deferred'
+  return isError === true ? 'failed' : 'succeeded'
+}
+
+/** What the client reads. */
+function replyOf(
+  parts: CallParts,
+  passage: Passage,
+  { call, context }: Allowed,
+  upstream: UpstreamReply,
+): RpcReply {
+  if ('failure' in upstream) {
+    const tree = parts.runs.tree(passage.principal).peek() ?? context.tree
+    const run = tree.runs.get(passage.principal.run)
+    const lease = run?.lease ?? null
+    const isDead = run !== undefined && isOver(tree, run, parts.clock())
+    const why = isDead && lease !== null ? endText(lease) : null
+    const about = { id: call, what: whatOf(context), server: passage.server }
+    return passage.say(failureNotice(upstream.failure, about, why))
+  }
+  try {
+    const sealed = sealRound(parts, passage, toClient(upstream, passage.server))
+    return withoutOurMeta(sealed)
+  } catch {
+    return passage.say(unreadableNotice(call))
+  }
+}
+
+/** Short words of the engine on what happened; a link or number of what was made, if it says so. */
+function noteOf(reply: UpstreamReply): string | null {
+  if ('failure' in reply) return reply.failure.sent ? reply.failure.why : 'never sent'
+  if ('error' in reply) return `error ${reply.error.code}`
+  const made = reply.result.structuredContent
+  if (typeof made !== 'object' || made === null) return null
+  const { url, number } = made as JsonObject
+  const link = typeof url === 'string' ? linkOf(url) : null
+  if (link !== null) return link
+  return Number.isSafeInteger(number) ? `#${number}` : null
+}
+
+/** A link without what may be secret in it: credentials, query and fragment stay out of the ledger. */
+function linkOf(text: string): string | null {
+  const url = URL.parse(text)
+  if (url === null || !/^https?:$/.test(url.protocol)) return null
+  const link = `${url.origin}${url.pathname}`
+  return link.length <= URL_CHARACTERS_MAX ? link : null
+}
+
+/** Salted, since what a tool answers is often easy to guess. */
+function digestOf(salt: string, reply: UpstreamReply): string {
+  return createHash('sha256').update(salt).update(JSON.stringify(reply)).digest('hex')
+}
+
+function sealRound(parts: CallParts, passage: Passage, reply: RpcReply): RpcReply {
+  if ('error' in reply || reply.result.resultType !== 'input_required') return reply
+  const { requestState } = reply.result
+  const state = typeof requestState === 'string' ? requestState : null
+  const round = { key: passage.key.key, run: passage.principal.run, tool: passage.tool, state }
+  const sealed = parts.rounds.seal(round, parts.clock())
+  return { result: { ...reply.result, requestState: sealed } }
+}
