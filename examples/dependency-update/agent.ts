@@ -256,21 +256,25 @@ async function answerOf(client: Client, call: ScriptCall): Promise<Omit<AgentSte
 }
 
 /**
- * An answer as one line of the terminal: all of it if it is JSON, the first added line if it is a diff,
- * otherwise its first line. No control characters. A success is cut short, a failure explains itself.
+ * An answer for the terminal: all of a failure, because it explains itself; of a success one line (all of
+ * it if it is JSON, the first added line if it is a diff, otherwise the first). No control characters.
  */
-function oneLine(answer: { text: string; isError: boolean }): string {
-  const { text, isError } = answer
-  const lines = text.split('\n').filter((each) => each.trim() !== '')
+function shown(answer: { text: string; isError: boolean }): string {
+  const lines = answer.text.split('\n').filter((each) => each.trim() !== '')
+  if (answer.isError) return lines.map((line) => `\n    | ${plain(line)}`).join('')
   let line = lines.find((each) => /^\+(?!\+\+ )/.test(each)) ?? lines[0] ?? '(nothing)'
   try {
-    line = JSON.stringify(JSON.parse(text))
+    line = JSON.stringify(JSON.parse(answer.text))
   } catch {
     // Prose or a diff.
   }
-  const charactersMax = isError ? FAILURE_CHARACTERS_MAX : SUCCESS_CHARACTERS_MAX
-  const shown = line.replace(/\p{C}/gu, ' ').trim()
-  return shown.length > charactersMax ? `${shown.slice(0, charactersMax - 3)}...` : shown
+  const text = plain(line)
+  const isLong = text.length > SUCCESS_CHARACTERS_MAX
+  return `\n    ${isLong ? `${text.slice(0, SUCCESS_CHARACTERS_MAX - 3)}...` : text}`
+}
+
+function plain(line: string): string {
+  return line.replace(/\p{C}/gu, ' ').trim().slice(0, FAILURE_CHARACTERS_MAX)
 }
 
 async function main(): Promise<void> {
@@ -295,7 +299,7 @@ async function main(): Promise<void> {
     steps.push({ step, ...answer })
     // After each step: what has happened stays on record when the next one brings the agent down.
     if (DEMO_REPORT) writeFileSync(DEMO_REPORT, `${JSON.stringify(report, null, 2)}\n`)
-    console.log(`agent: ${says} [${answer.tool}]: ${oneLine(answer)}`)
+    console.log(`agent: ${says} [${answer.tool}]${shown(answer)}`)
     if (needed && answer.isError) throw new Error(`cannot go on after ${step}`)
     return answer.text
   }

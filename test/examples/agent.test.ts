@@ -92,7 +92,8 @@ describe('the scripted agent, with nobody at the door', () => {
       ['open_second_pull_request', true],
       ['read_after', false],
     ])
-    expect(stdout.trim().split('\n')).toHaveLength(1 + report.steps.length)
+    const told = stdout.split('\n').filter((line) => line.startsWith('agent: '))
+    expect(told).toHaveLength(1 + report.steps.length)
     expect(report.protocolVersion).toBe('2026-07-28')
     for (const { tool } of report.steps) expect(report.tools).toContain(tool)
 
