@@ -10,13 +10,13 @@ type Open = Pick<ApprovalPart, 'of' | 'id' | 'run' | 'requestedAt' | 'actions' |
 
 /** Everything that anybody was asked, in order, with the answers. */
 export function foldApprovals(entries: readonly Entry[], tree: Tree): ApprovalPart[] {
-  const parts: Writable<ApprovalPart>[] = []
+  const parts = new Map<string, Writable<ApprovalPart>>()
   const open = (what: Open, promptHash: string | null = null) => {
     const agent = tree.runs.get(what.run)!.envelope.agent
-    parts.push({ ...UNANSWERED, ...what, agent, promptHash })
+    parts.set(what.id, { ...UNANSWERED, ...what, agent, promptHash })
   }
   const answer = (id: string, given: Partial<ApprovalPart>) => {
-    Object.assign(parts.findLast((part) => part.id === id)!, given)
+    Object.assign(parts.get(id)!, given)
   }
   const leaseOf = (run: RunId) => tree.runs.get(run)!.lease!.id
   for (const entry of entries) {
@@ -61,7 +61,7 @@ export function foldApprovals(entries: readonly Entry[], tree: Tree): ApprovalPa
         break
     }
   }
-  return parts
+  return [...parts.values()]
 }
 
 const UNANSWERED = {

@@ -28,7 +28,7 @@ function failed(message: string, seq: number | null = null): Result<never, Failu
 /** The server's clock may lag behind the one that dated its key (design: at most 5 s). */
 const CLOCK_SKEW_MS = 5_000
 
-/** Who signed, against the keys that the reader trusts. `unknown`: none of them has this `kid`. */
+/** Who signed, against the keys that the reader pinned. `unknown`: none of them has this `kid`. */
 export function checkSignature(
   signed: { readonly domain: string; readonly content: unknown; readonly signature: Signature },
   keys: readonly PublicKeyInfo[],
@@ -46,7 +46,7 @@ export function checkSignature(
       signedAt >= validFrom - CLOCK_SKEW_MS && (validUntil === null || signedAt < validUntil),
   )
   if (!isValid) return failed(`${name} was not in use on ${dayOf(signedAt)}`)
-  return ok(`${name}, valid on ${dayOf(signedAt)}`)
+  return ok(`${name}, pinned, valid on ${dayOf(signedAt)}`)
 }
 
 /** No entry is changed, missing, added or in another place. */

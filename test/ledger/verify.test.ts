@@ -1,18 +1,24 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Entry } from '../../src/core/entry.ts'
+import type { Entry, EntryOf } from '../../src/core/entry.ts'
+import type { Facts } from '../../src/core/facts.ts'
+import type { Terms } from '../../src/core/lease.ts'
 import { headOf } from '../../src/ledger/chain.ts'
 import { issueAddendum, issueReceipt, type Receipt } from '../../src/ledger/receipt.ts'
 import { generateSigningKey } from '../../src/ledger/sign.ts'
 import { parseReceipt } from '../../src/ledger/structure.ts'
 import { verifyAddendum, verifyReceipt } from '../../src/ledger/verify.ts'
+import { checkBudget } from '../../src/ledger/verify-checks.ts'
 import {
   AUTHORITY,
   AUTHORITY_INFO,
   at,
+  begin,
   plainLedger,
+  readFacts,
   receiptOf,
   sampleLedger,
+  TERMS,
   TRUST,
   throughJson,
 } from './support.ts'
@@ -222,6 +228,22 @@ describe('76: what a holder of a key can forge', () => {
     const open = entries.slice(0, -1)
     const report = verify(resign({ ...receipt, entries: open, head: headOf(open) }, AUTHORITY))
     expect(report.failed.map(({ check }) => check)).toContain('complete')
+  })
+})
+
+describe('53: the budget is counted a second time, beside the decisions', () => {
+  test.each<[string, Partial<Terms>, Partial<Facts>]>([
+    ['calls', { maxToolCalls: 1 }, {}],
+    ['calls of an action', { limits: { 'repo.read': 1 } }, {}],
+    ['money', { usd: '1.00' }, { usd: '0.60' }],
+  ])('%s', (_name, terms, facts) => {
+    const ledger = begin({ ...TERMS, ...terms })
+    ledger.authorize(at(1), 'one', { ...readFacts('a'), ...facts })
+    expect(checkBudget(ledger.entries).ok).toBe(true)
+    const [last] = ledger.entries.slice(-1) as EntryOf<'call.allowed'>[]
+    const again = { ...last!.command, call: 'call_two', key: 'two' } as const
+    const over = [...ledger.entries, { ...last!, seq: last!.seq + 1, command: again }]
+    expect(checkBudget(over)).toMatchObject({ ok: false, error: { seq: last!.seq + 1 } })
   })
 })
 
