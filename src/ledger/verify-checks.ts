@@ -175,8 +175,9 @@ export function checkPrompts(
     }
     const prompt = prompts[promptHash]!
     if (sha256(prompt) !== promptHash) return failed('the prompt is not the one with its hash', seq)
-    const terms = (prompt as { terms?: unknown } | null)?.terms
-    if (!isSame(terms, command.terms)) {
+    const asked = (prompt ?? {}) as { readonly run?: unknown; readonly terms?: unknown }
+    if (asked.run !== command.run) return failed('the prompt was about another run', seq)
+    if (!isSame(asked.terms, command.terms)) {
       return failed('the prompt asks for other terms than the lease has', seq)
     }
   }

@@ -277,6 +277,17 @@ describe('68: prompts', () => {
     expect(report.failed).toMatchObject([{ check: 'approvals', seq: 2 }])
     expect(report.failed[0]!.text).toContain('other terms')
   })
+
+  test('a prompt of another run', () => {
+    const ledger = plainLedger()
+    const [hash] = Object.keys(ledger.prompts)
+    const other = ledger.prompt('run_other', TERMS)
+    const swapped = JSON.parse(JSON.stringify(ledger.entries).replaceAll(hash!, other))
+    const forged = issueReceipt({ entries: swapped, prompts: ledger.prompts, key: AUTHORITY })
+    const report = verify(throughJson(forged))
+    expect(report.failed).toMatchObject([{ check: 'approvals', seq: 2 }])
+    expect(report.failed[0]!.text).toContain('another run')
+  })
 })
 
 describe('keys', () => {
