@@ -297,3 +297,8 @@ export function sortedCopy<T>(value: T): T {
   const members = Object.entries(value).sort(([left], [right]) => (left < right ? -1 : 1))
   return Object.fromEntries(members.map(([name, member]) => [name, sortedCopy(member)])) as T
 }
+
+/** Entries as golden files have them: sorted members, one entry a line. */
+export function sortedJson(entries: readonly Entry[]): string {
+  return `[\n${entries.map((entry) => JSON.stringify(sortedCopy(entry))).join(',\n')}\n]\n`
+}
