@@ -315,6 +315,9 @@ function footLines(sheet: Sheet, saved: string | null): string[] {
     const advice = plain('. Next time: leave it out')
     lines.push(...labelled(plain('Never used'), [...names, advice], LABEL_COLUMN, page))
   }
+  // The same words as the prompt: what this receipt cannot know.
+  const outside = "the agent's own shell and network"
+  lines.push(...labelled(plain('Not watched'), [plain(outside)], LABEL_COLUMN, page))
   if (saved !== null) {
     const file = saved.split('/').at(-1)!
     lines.push(...labelled(plain('Saved'), [plain(saved)], LABEL_COLUMN, page))
@@ -322,5 +325,5 @@ function footLines(sheet: Sheet, saved: string | null): string[] {
       ...labelled(plain('Check it'), [plain(`daypass verify ${file}`)], LABEL_COLUMN, page),
     )
   }
-  return lines.length === 0 ? [] : ['', ...lines]
+  return ['', ...lines]
 }
