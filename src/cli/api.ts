@@ -4,7 +4,7 @@ import { fromSnapshot } from '../core/snapshot.ts'
 import type { Ask, Run, Tree } from '../core/tree.ts'
 import type { Prompt } from '../lease-file/prompt.ts'
 import type { Receipt } from '../ledger/receipt.ts'
-import { ownerOf, startDaypass } from '../server.ts'
+import { type Owner, ownerOf, startDaypass } from '../server.ts'
 import { EXIT, Failure } from './exit.ts'
 import type { Project } from './project.ts'
 
@@ -38,12 +38,15 @@ export class Api implements AsyncDisposable {
     this.#close = of.close
   }
 
+  /** The API of a process that is known to live. */
+  static of({ url, token }: Pick<Owner, 'url' | 'token'>, person: string): Api {
+    const close = async (): Promise<void> => {}
+    return new Api({ url, token, person, isRemote: true, close })
+  }
+
   static async open(project: Project, person: string): Promise<Api> {
     const owner = await ownerOf(project.folder)
-    if (owner !== null) {
-      const close = async (): Promise<void> => {}
-      return new Api({ url: owner.url, token: owner.token, person, isRemote: true, close })
-    }
+    if (owner !== null) return Api.of(owner, person)
     // Questions about runs need no servers, so the secrets of their configuration need not be there.
     const started = await startDaypass({
       folder: project.folder,

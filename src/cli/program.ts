@@ -1,6 +1,11 @@
 import { Command } from 'commander'
 import { VERSION } from '../version.ts'
 import { approve, pause, refuse } from './approve.ts'
+import { catalogActions, catalogCheck, catalogDraft, catalogList, catalogPin } from './catalog.ts'
+import { doctor } from './doctor.ts'
+import { explain } from './explain.ts'
+import { init } from './init.ts'
+import { mcp } from './mcp.ts'
 import { prompt } from './prompt.ts'
 import { ps } from './ps.ts'
 import { receipt } from './receipt.ts'
@@ -23,6 +28,7 @@ export function createProgram(exit: Exit): Command {
     .configureHelp({ helpWidth: 80, sortSubcommands: false })
     .configureOutput({ outputError: (text, write) => write(inOurWords(text)) })
     .exitOverride()
+  setupCommands(program, exit)
   runCommands(program, exit)
   answerCommands(program, exit)
   receiptCommands(program, exit)
@@ -45,6 +51,35 @@ function common(command: Command): Command {
     .option('--json', 'one JSON document on stdout')
 }
 
+function setupCommands(program: Command, exit: Exit): void {
+  program
+    .command('init')
+    .description('write daypass.yaml here, with the servers of an existing .mcp.json')
+    .option('--json', 'one JSON document on stdout')
+    .action((options) => exit(init(options)))
+  common(program.command('doctor'))
+    .description('find out why everything is denied')
+    .action(async (options) => exit(await doctor(options)))
+  const catalog = program.command('catalog').description('what the tools of your servers touch')
+  common(catalog.command('list', { isDefault: true }))
+    .description('the catalogs of your servers, and those that ship')
+    .action((options) => exit(catalogList(options)))
+  common(catalog.command('check'))
+    .description('hold what the servers present against their catalogs')
+    .action(async (options) => exit(await catalogCheck(options)))
+  common(catalog.command('pin'))
+    .description('accept the definition of a tool as it is now')
+    .argument('<server.tool>')
+    .action(async (name: string, options) => exit(await catalogPin(name, options)))
+  common(catalog.command('draft'))
+    .description('print a catalog to fill in, from what a server presents')
+    .argument('<server>')
+    .action(async (name: string, options) => exit(await catalogDraft(name, options)))
+  common(catalog.command('actions'))
+    .description('every action that a lease may name')
+    .action((options) => exit(catalogActions(options)))
+}
+
 function runCommands(program: Command, exit: Exit): void {
   common(program.command('run'))
     .description('start an agent with a badge, behind the door; print the receipt at the end')
@@ -57,6 +92,13 @@ function runCommands(program: Command, exit: Exit): void {
     .option('--draft', 'print a read-only lease for your servers, and do nothing')
     .passThroughOptions()
     .action(async (command: string[], options) => exit(await run(command, options)))
+  common(program.command('mcp'))
+    .description('serve MCP on stdin and stdout, for clients that start their servers')
+    .option('-l, --lease <file>', 'open a run for this connection')
+    .option('-y, --yes', 'approve as yourself, without a question')
+    .option('--no-wait', 'exit 3 at once when the lease needs a person')
+    .option('--without <server>', 'leave a server out (repeatable)', collect, [])
+    .action(async (options) => exit(await mcp(options)))
   common(program.command('prompt'))
     .description('show what a lease would ask for')
     .argument('<file>', 'the lease')
@@ -108,6 +150,10 @@ function receiptCommands(program: Command, exit: Exit): void {
     .argument('<run>', 'id or its beginning')
     .option('-a, --all', 'lists are not cut')
     .action(async (name: string, options) => exit(await receipt(name, options)))
+  common(program.command('explain'))
+    .description('answer the seven questions about a run or one of its calls')
+    .argument('<run|call>', 'id or its beginning')
+    .action(async (name: string, options) => exit(await explain(name, options)))
   common(program.command('verify'))
     .description('check a receipt offline: signature, chain, every decision again')
     .argument('<file>', 'the receipt; a name alone is looked up in .daypass/receipts')

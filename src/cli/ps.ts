@@ -42,8 +42,10 @@ export async function ps(options: ListOptions): Promise<number> {
   const short = shortIds(shown.map(({ run }) => run.id))
   const rows = shown.map(({ tree, run }) => rowOf(tree, run, { now, vocabulary, short }))
   if (options.json) terminal.json({ runs: rows.map(({ run: _, ...row }) => row) })
-  else if (!process.stderr.isTTY) for (const row of rows) terminal.say(tabbed(row))
-  else if (rows.length === 0) terminal.say('No runs. Start one: daypass run --lease FILE -- CMD')
+  // For another program: the rows are the result, so they go where results go.
+  else if (!process.stdout.isTTY || !terminal.isTty) {
+    for (const row of rows) terminal.out(tabbed(row))
+  } else if (rows.length === 0) terminal.say('No runs. Start one: daypass run --lease FILE -- CMD')
   else table(terminal, rows)
   return EXIT.ok
 }

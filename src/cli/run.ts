@@ -69,7 +69,7 @@ export async function run(command: readonly string[], options: RunOptions): Prom
 }
 
 /** Read before anything is started, so that a mistake in it starts nothing. */
-function readLease(file: string, project: Project & { configFile: string }): LeaseInput {
+export function readLease(file: string, project: Project & { configFile: string }): LeaseInput {
   const config = loadConfig(project.configFile)
   if (!config.ok) throw new Failure(config.error.map(visible).join('\n'), EXIT.usage)
   const vocabulary = shippedVocabulary()

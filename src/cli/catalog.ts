@@ -1,0 +1,191 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { CATALOG_FOLDER, shippedCatalogs, shippedVocabulary } from '../authority/catalogs.ts'
+import { loadConfig } from '../authority/config.ts'
+import { draftCatalog } from '../catalog/draft.ts'
+import { loadCatalog } from '../catalog/load.ts'
+import type { ToolCheck, ToolDefinition } from '../catalog/pin.ts'
+import { visible } from '../lease-file/printable.ts'
+import { ownerOf, startDaypass } from '../server.ts'
+import { Api } from './api.ts'
+import { EXIT, Failure } from './exit.ts'
+import { downServers, startHost } from './host.ts'
+import { needConfig, signedInPerson } from './project.ts'
+import type { ListOptions } from './ps.ts'
+import { openTerminal, type Terminal } from './terminal.ts'
+
+const READY_MS = 60_000
+
+type Checks = Readonly<Record<string, readonly ToolCheck[]>>
+
+/** `daypass catalog list`: the catalogs that ship, and those that the servers use. */
+export function catalogList(options: ListOptions): number {
+  const terminal = openTerminal()
+  const config = loadConfig(needConfig(options.config).configFile)
+  if (!config.ok) throw new Failure(config.error.map(visible).join('\n'), EXIT.usage)
+  const servers = config.value.servers.map(({ name, catalog }) => ({ name, catalog }))
+  const shipped = shippedCatalogs().map((name) => {
+    const file = join(CATALOG_FOLDER, `${name}.yaml`)
+    const loaded = loadCatalog(readFileSync(file, 'utf8'), file)
+    if (!loaded.ok) throw new Failure(`the catalog \`${name}\` is damaged`)
+    const { server, tools, title } = loaded.value
+    return { name, title, package: server.package, version: server.version, tools: tools.size }
+  })
+  if (options.json) {
+    terminal.json({ servers, shipped })
+    return EXIT.ok
+  }
+  for (const { name, catalog } of servers) {
+    const words = catalog === null ? 'no catalog: every call is denied' : `catalog ${catalog}`
+    terminal.say(`${name.padEnd(16)}  ${words}`)
+  }
+  terminal.say(`${servers.length === 0 ? '' : '\n'}Shipped with Daypass`)
+  for (const each of shipped) {
+    const { name, version, tools } = each
+    terminal.say(`  ${name.padEnd(14)}  ${tools} tools of ${each.package} ${version}`)
+  }
+  return EXIT.ok
+}
+
+/** `daypass catalog actions`: every action that leases and catalogs may name. */
+export function catalogActions(options: ListOptions): number {
+  const terminal = openTerminal()
+  const { actions, aliases } = shippedVocabulary()
+  if (options.json) {
+    terminal.json({ actions: Object.fromEntries(actions), aliases: Object.fromEntries(aliases) })
+    return EXIT.ok
+  }
+  for (const [name, word] of actions) {
+    const mark = word.irreversible === null ? '' : terminal.paint('magenta', "  ! can't be undone")
+    terminal.say(`${name.padEnd(22)}  ${word.phrase}${mark}`)
+  }
+  terminal.say('')
+  for (const [name, stands] of aliases) terminal.say(`${name} stands for ${stands.join(', ')}`)
+  return EXIT.ok
+}
+
+/** `daypass catalog check`: what each server presents, held against its catalog. */
+export async function catalogCheck(options: ListOptions): Promise<number> {
+  const terminal = openTerminal()
+  const checks = await withChecks(options, async (found) => found)
+  if (options.json) terminal.json({ servers: checks })
+  else for (const [server, tools] of Object.entries(checks)) sayChecks(terminal, server, tools)
+  return Object.values(checks).flat().some(isQuarantined) ? EXIT.failed : EXIT.ok
+}
+
+/** Not to be called until somebody has looked; left out on purpose is no surprise. */
+export function isQuarantined({ status, unmapped }: ToolCheck): boolean {
+  return status === 'changed' || (status === 'unmapped' && unmapped === null)
+}
+
+function sayChecks(terminal: Terminal, server: string, tools: readonly ToolCheck[]): void {
+  const mapped = tools.filter(({ status }) => status === 'mapped').length
+  const words = `${mapped} of ${tools.length} tools as pinned`
+  const allFine = !tools.some(isQuarantined)
+  terminal.say(
+    `${allFine ? terminal.paint('green', '+') : terminal.paint('red', 'x')} ${server}: ${words}`,
+  )
+  for (const tool of tools) {
+    const line = checkWords(server, tool)
+    if (line !== null) terminal.say(`    ${visible(line)}`)
+    for (const { words, where } of tool.flags) {
+      terminal.say(`      ${terminal.paint('magenta', '!')} ${visible(`${where}: ${words}`)}`)
+    }
+  }
+}
+
+/** What is to be done about a tool; null: nothing. */
+export function checkWords(server: string, { tool, status, unmapped }: ToolCheck): string | null {
+  switch (status) {
+    case 'mapped':
+      return null
+    case 'missing':
+      return `- ${tool}: in the catalog; the server does not have it`
+    case 'changed':
+      return `x ${tool}: changed since it was pinned. Look, then: daypass catalog pin ${server}.${tool}`
+    case 'unmapped':
+      return unmapped === null
+        ? `x ${tool}: no catalog says what it touches; denied`
+        : `- ${tool}: left out on purpose: ${unmapped}`
+  }
+}
+
+/** Asks the process that owns the project, whose servers are up, or starts them here. */
+async function withChecks<T>(
+  options: ListOptions,
+  use: (checks: Checks, api: Api) => Promise<T>,
+): Promise<T> {
+  const project = needConfig(options.config)
+  const person = signedInPerson(options.as)
+  if ((await ownerOf(project.folder)) !== null) {
+    await using api = await Api.open(project, person)
+    return await use((await api.get<{ servers: Checks }>('/v1/catalog')).servers, api)
+  }
+  await using _host = await startHost({ project, person, without: [] })
+  await using api = await Api.open(project, person)
+  return await use((await api.get<{ servers: Checks }>('/v1/catalog')).servers, api)
+}
+
+/** `daypass catalog pin SERVER.TOOL`: accepts what the server presents now. */
+export async function catalogPin(name: string, options: ListOptions): Promise<number> {
+  const terminal = openTerminal()
+  const dot = name.indexOf('.')
+  if (dot < 1) throw new Failure(`\`${visible(name)}\` is not SERVER.TOOL`, EXIT.usage)
+  const [server, tool] = [name.slice(0, dot), name.slice(dot + 1)]
+  const pinned = await withChecks(options, async (checks, api) => {
+    const check = checks[server]?.find((each) => each.tool === tool)
+    if (check?.status === 'unmapped') {
+      throw new Failure(
+        `no catalog says what \`${visible(name)}\` touches, so there is nothing to pin\n` +
+          `  write one: daypass catalog draft ${server}`,
+      )
+    }
+    const path = `/v1/catalog/${encodeURIComponent(server)}/${encodeURIComponent(tool)}/pin`
+    return api.post<{ definition: string }>(path, {})
+  })
+  if (options.json) terminal.json({ server, tool, ...pinned })
+  else
+    terminal.say(
+      `${terminal.paint('green', '+')} Pinned ${visible(name)}  ${pinned.definition.slice(0, 16)}`,
+    )
+  return EXIT.ok
+}
+
+/** `daypass catalog draft SERVER`: a catalog to fill in, from what the server presents. */
+export async function catalogDraft(server: string, options: ListOptions): Promise<number> {
+  const terminal = openTerminal()
+  const project = needConfig(options.config)
+  const config = loadConfig(project.configFile)
+  if (!config.ok) throw new Failure(config.error.map(visible).join('\n'), EXIT.usage)
+  const names = config.value.servers.map(({ name }) => name)
+  if (!names.includes(server)) {
+    throw new Failure(
+      `no server \`${visible(server)}\`; there are: ${names.join(', ')}`,
+      EXIT.usage,
+    )
+  }
+  const started = await startDaypass({
+    folder: null,
+    configFile: project.configFile,
+    operator: signedInPerson(options.as),
+    without: names.filter((name) => name !== server),
+  })
+  if (!started.ok) throw new Failure(started.error.map(visible).join('\n'), EXIT.usage)
+  const daypass = started.value
+  try {
+    await daypass.upstreams.ready(READY_MS)
+    const configText = readFileSync(project.configFile, 'utf8')
+    const down = downServers(daypass, { project, configText })
+    if (down !== null) throw new Failure(down)
+    const upstream = daypass.upstreams.get(server)!
+    const tools = [...upstream.tools.values()].map(({ definition }) => definition as ToolDefinition)
+    const info = upstream.introduction?.serverInfo as
+      | { name?: string; version?: string }
+      | undefined
+    const head = { name: server, package: info?.name ?? server, version: info?.version ?? '0' }
+    terminal.out(draftCatalog(head, tools))
+    return EXIT.ok
+  } finally {
+    await daypass.close()
+  }
+}
