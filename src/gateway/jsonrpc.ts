@@ -95,8 +95,10 @@ function endOfString(text: string, start: number): number {
   return text.length
 }
 
-/** Members that survived parsing, or null for a number that is not what the text says. */
+/** Members that survived parsing, or null for a value that is not what the text says. */
 function countMembers(value: unknown): number | null {
+  // Half a surrogate pair has no UTF-8, so it can be neither recorded nor sent on.
+  if (typeof value === 'string') return value.isWellFormed() ? 0 : null
   if (typeof value === 'number') {
     return Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value))
       ? 0
@@ -105,6 +107,7 @@ function countMembers(value: unknown): number | null {
   if (typeof value !== 'object' || value === null) return 0
   const list = Array.isArray(value)
   const items: unknown[] = list ? value : Object.values(value)
+  if (!list && !Object.keys(value).every((name) => name.isWellFormed())) return null
   let total = list ? 0 : items.length
   for (const item of items) {
     const inner = countMembers(item)
@@ -138,7 +141,9 @@ export function parseStrict(input: Buffer | string): Result<unknown, ReadError> 
   }
   const survived = countMembers(value)
   if (survived === null) {
-    const why = 'the message has a number that cannot be passed on exactly; send it as a string'
+    const why =
+      'the message has a number that cannot be passed on exactly (send it as a string), ' +
+      'or half a surrogate pair'
     return unreadable(INVALID_REQUEST, why, value)
   }
   if (survived !== members) {

@@ -55,7 +55,13 @@ describe('threat 9: a member named twice', () => {
 })
 
 test('threat 11: a number that is not what its text says is refused', () => {
-  for (const text of ['[1e309]', '[9007199254740993]', '{"a":-1e400}'])
+  for (const text of [
+    '[1e309]',
+    '[9007199254740993]',
+    '{"a":-1e400}',
+    '["\\ud800"]',
+    '{"\\udc00":1}',
+  ])
     expect(code(text)).toBe(-32600)
   for (const text of ['[1.5]', '[9007199254740991]', '[-0]', '[1e-9]'])
     expect(code(text)).toBe('ok')
