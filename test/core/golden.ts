@@ -1,14 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import type { RunId } from '../../src/core/id.ts'
-import {
-  APPROVE,
-  APPROVER,
-  active,
-  type Book,
-  ROOT,
-  sortedJson,
-  touchOf,
-} from './support.ts'
+import { APPROVE, APPROVER, active, type Book, ROOT, sortedJson, touchOf } from './support.ts'
 
 /**
  * Writes the golden ledgers of rules version 1: `node test/core/golden.ts`. They are written once.
