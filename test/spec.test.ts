@@ -3,6 +3,8 @@ import { dirname, join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parseAst } from 'vitest/node'
 import { shippedVocabulary } from '../src/authority/catalogs.ts'
+import { EXIT } from '../src/cli/exit.ts'
+import { createProgram } from '../src/cli/program.ts'
 import { RULES_VERSION } from '../src/core/limits.ts'
 import { REASONS, REFUSALS } from '../src/core/reason.ts'
 import { ENVELOPE_FIELDS } from '../src/lease-file/envelope-document.ts'
@@ -308,6 +310,24 @@ describe('limits', () => {
     })
     const expected = Object.entries({ ...LIMITS, ...DEFAULT_LEASE_LIMITS })
     expect(members).toEqual(expected.map(([name, value]) => [name, inBase(name, value)]))
+  })
+})
+
+describe('the command line', () => {
+  test('every command and every exit status is listed', () => {
+    const commands = createProgram(() => {}).commands.map((command) => command.name())
+    expect(listed('Command line')).toEqual(commands)
+    const statuses = rows('Command line').flatMap(([first]) =>
+      /^\d+$/.test(first!) ? [Number(first)] : [],
+    )
+    expect(statuses).toEqual(Object.values(EXIT))
+  })
+
+  test('the README runs commands that are there', () => {
+    const commands = createProgram(() => {}).commands.map((command) => command.name())
+    const used = [...read('README.md').matchAll(/run -s daypass -- (\w+)/g)].map(([, name]) => name)
+    expect(used.length).toBeGreaterThan(0)
+    expect(used.filter((name) => !commands.includes(name!))).toEqual([])
   })
 })
 

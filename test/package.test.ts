@@ -1,0 +1,129 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+/*
+ * What is published works: packed from a copy of the checkout, installed with npm in an empty folder
+ * outside of it, next to Node 24.
+ */
+
+const ROOT = resolve(import.meta.dirname, '..')
+const SECONDS = 1000
+/** Whatever is packed, tests run or a lease needs; `node_modules` is linked. */
+const LEFT_OUT = ['.daypass', '.git', 'coverage', 'dist', 'node_modules']
+
+const LEASE = `lease:
+  user: maintainer@example.com
+  purpose: read the changelog
+  resources: { repos: [clord] }
+  actions: [repo.read]
+  expires_in: 10m
+  max_tool_calls: 5
+`
+
+const run = promisify(execFile)
+
+let folder = ''
+let tarball = ''
+let packed: readonly string[] = []
+
+/** Node 24 first, as beside a package that is installed for it; nothing of this checkout. */
+function environment(): NodeJS.ProcessEnv {
+  const own = Object.entries(process.env).filter(([name]) => !/^(?:npm_|NODE_|VITEST)/.test(name))
+  const PATH = [dirname(process.execPath), process.env.PATH].join(delimiter)
+  return { ...Object.fromEntries(own), PATH, NO_COLOR: '1' }
+}
+
+async function npm(cwd: string, ...words: readonly string[]): Promise<string> {
+  const { stdout } = await run('npm', [...words], { cwd, env: environment() })
+  return stdout
+}
+
+/** Runs the installed command; a status that is not 0 is an answer, too. */
+async function daypass(
+  ...words: readonly string[]
+): Promise<{ status: number; stdout: string; stderr: string }> {
+  const file = join(folder, 'node_modules', '.bin', 'daypass')
+  const options = { cwd: folder, env: environment() }
+  try {
+    return { status: 0, ...(await run(file, [...words], options)) }
+  } catch (error) {
+    const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string }
+    return { status: code, stdout, stderr }
+  }
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'daypass-package-'))
+  const copy = join(folder, 'copy')
+  await cp(ROOT, copy, {
+    recursive: true,
+    filter: (path) => !LEFT_OUT.some((name) => path === join(ROOT, name)),
+  })
+  await symlink(join(ROOT, 'node_modules'), join(copy, 'node_modules'))
+  const [report] = JSON.parse(await npm(copy, 'pack', '--json', '--loglevel=error')) as [
+    { filename: string; files: { path: string }[] },
+  ]
+  packed = report.files.map(({ path }) => path)
+  tarball = join(folder, report.filename)
+  await cp(join(copy, report.filename), tarball)
+  await rm(copy, { recursive: true })
+  await writeFile(join(folder, 'package.json'), '{ "private": true }')
+  await npm(folder, 'install', '--prefer-offline', '--no-audit', '--no-fund', tarball)
+  await writeFile(join(folder, 'lease.yaml'), LEASE)
+}, 300 * SECONDS)
+
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+describe('the package', () => {
+  test('has what it needs, and nothing else', () => {
+    const needed = [
+      'dist/cli/main.js',
+      'dist/store/sqlite-worker.js',
+      'catalog/actions.yaml',
+      'catalog/git.yaml',
+      'schemas/lease.schema.json',
+      'README.md',
+      'SPEC.md',
+      'LICENSE',
+    ]
+    expect(needed.filter((path) => !packed.includes(path))).toEqual([])
+    const stray = packed.filter((path) => /(?:^|\/)(?:test|bench|examples|src)\//.test(path))
+    expect(stray).toEqual([])
+    expect(packed.filter((path) => /(?<!\.d)\.ts$/.test(path))).toEqual([])
+  })
+
+  test('says its version', async () => {
+    const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'))
+    expect(await daypass('--version')).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' })
+  })
+
+  test('shows a prompt', async () => {
+    const { status, stderr } = await daypass('prompt', 'lease.yaml')
+    expect(stderr).toContain('Allowed      read repo')
+    expect(status).toBe(0)
+  })
+
+  test('runs an agent on a database of its own, and verifies the receipt', async () => {
+    const work = join(folder, 'work')
+    await mkdir(work)
+    await writeFile(join(work, 'daypass.yaml'), 'version: 1\n')
+    const config = join(work, 'daypass.yaml')
+    const ran = await daypass(
+      ...['run', '--config', config, '--lease', 'lease.yaml', '--yes'],
+      ...['--as', 'maintainer@example.com', '--', process.execPath, '-e', ''],
+    )
+    expect(ran.stderr).toContain('Receipt')
+    expect(ran.status).toBe(0)
+    // The writer of the database is a thread that starts from a file of its own.
+    expect(await readdir(join(work, '.daypass'))).toContain('daypass.db')
+    const receipts = join(work, '.daypass', 'receipts')
+    const [name] = await readdir(receipts)
+    const verified = await daypass('verify', '--config', config, join(receipts, name!))
+    expect(verified.stderr + verified.stdout).toContain('+ VERIFIED')
+    expect(verified.status).toBe(0)
+  }, 60_000)
+})
