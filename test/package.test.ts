@@ -6,8 +6,8 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 /*
- * What is published works: packed from a copy of the checkout, installed with npm in an empty folder
- * outside of it, next to Node 24.
+ * What is published works: packed from a copy of the checkout, installed with npm in an empty
+ * folder outside of it, next to Node 24.
  */
 
 const ROOT = resolve(import.meta.dirname, '..')

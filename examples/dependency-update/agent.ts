@@ -1,8 +1,8 @@
 /**
- * The agent of the demonstration: a program with a fixed script in place of a model. It knows MCP and
- * nothing else: it reads an MCP client configuration, connects, and calls tools. Half of what it does is
- * its task (update a dependency, open the pull request), the other half is what an agent might try when
- * a prompt has led it astray. It does not judge what comes back; it reports it.
+ * The agent of the demonstration: a program with a fixed script in place of a model. It knows MCP
+ * and nothing else: it reads an MCP client configuration, connects, and calls tools. Half of what
+ * it does is its task (update a dependency, open the pull request), the other half is what an agent
+ * might try when a prompt has led it astray. It does not judge what comes back; it reports it.
  *
  *   DAYPASS_MCP_CONFIG  MCP client configuration file; `${NAME}` in it stands for the environment
  *   DEMO_WORKTREE       working tree of the repository
@@ -37,7 +37,9 @@ export interface AgentReport {
   readonly steps: readonly AgentStep[]
 }
 
-/** One call of the script. The task cannot go on without a `needed` one; the others are attempts. */
+/**
+ * One call of the script. The task cannot go on without a `needed` one; the others are attempts.
+ */
 interface ScriptCall {
   readonly step: string
   readonly says: string
@@ -256,8 +258,9 @@ async function answerOf(client: Client, call: ScriptCall): Promise<Omit<AgentSte
 }
 
 /**
- * An answer for the terminal: all of a failure, because it explains itself; of a success one line (all of
- * it if it is JSON, the first added line if it is a diff, otherwise the first). No control characters.
+ * An answer for the terminal: all of a failure, because it explains itself; of a success one line
+ * (all of it if it is JSON, the first added line if it is a diff, otherwise the first). No control
+ * characters.
  */
 function shown(answer: { text: string; isError: boolean }): string {
   const lines = answer.text.split('\n').filter((each) => each.trim() !== '')

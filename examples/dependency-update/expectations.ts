@@ -3,7 +3,9 @@ import { promisify } from 'node:util'
 import type { Receipt } from '../../src/ledger/receipt.ts'
 import type { AgentReport } from './agent.ts'
 
-/** What the demonstration promises, checked on the agent's report, the forge, git and the receipt. */
+/**
+ * What the demonstration promises, checked on the agent's report, the forge, git and the receipt.
+ */
 export interface Expectation {
   readonly words: string
   readonly held: boolean

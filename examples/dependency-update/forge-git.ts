@@ -121,8 +121,8 @@ export async function changedFiles(
 }
 
 /**
- * Merges commit `head` into branch `base` with a merge commit and returns its id. Fails on a conflict,
- * and when the base moved meanwhile: the push at the end is then not a fast-forward.
+ * Merges commit `head` into branch `base` with a merge commit and returns its id. Fails on a
+ * conflict, and when the base moved meanwhile: the push at the end is then not a fast-forward.
  */
 export async function mergeInto(
   bare: string,

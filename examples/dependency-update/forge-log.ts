@@ -33,7 +33,9 @@ export function credentialName(value: string): string {
   return `${secret === undefined ? '' : `${scheme} `}sha256:${digest.slice(0, 16)}`
 }
 
-/** Record of what reached the forge; what a gateway in front of it lets through can be proven by it. */
+/**
+ * Record of what reached the forge; what a gateway in front of it lets through can be proven by it.
+ */
 export class ForgeLog {
   readonly #file: string | null
   readonly entries: LogEntry[] = []

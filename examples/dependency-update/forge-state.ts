@@ -61,7 +61,10 @@ export interface ForgeOptions {
   readonly latencyMs?: number
 }
 
-/** A code forge: branches, pull requests, tests, deployments, secrets and users of real repositories. */
+/**
+ * A code forge: branches, pull requests, tests, deployments, secrets and users of real
+ * repositories.
+ */
 export class ForgeState {
   readonly #repos: ReadonlyMap<string, string>
   readonly #stateFile: string | null
@@ -96,7 +99,9 @@ export class ForgeState {
     return found
   }
 
-  /** Opens a pull request. Its head must exist on the remote and have commits that its base lacks. */
+  /**
+   * Opens a pull request. Its head must exist on the remote and have commits that its base lacks.
+   */
   createPullRequest(
     draft: Pick<PullRequest, 'repo' | 'head' | 'base' | 'title' | 'body'>,
   ): Promise<PullRequest> {

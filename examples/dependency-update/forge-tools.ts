@@ -49,7 +49,10 @@ function answer(text: string, structuredContent: object): ToolAnswer {
   }
 }
 
-/** Turns what the caller got wrong into a tool error; a fault of the forge itself stays an exception. */
+/**
+ * Turns what the caller got wrong into a tool error; a fault of the forge itself stays an
+ * exception.
+ */
 async function attempt(work: () => ToolAnswer | Promise<ToolAnswer>): Promise<ToolAnswer> {
   try {
     return await work()
@@ -68,8 +71,8 @@ async function tellProgress({ mcpReq }: ServerContext, message: string): Promise
 }
 
 /**
- * An MCP server over the forge. A fresh one serves each request. INVARIANT: the tool definitions are
- * the same JSON each time and in both protocol eras; Daypass pins them by their hash.
+ * An MCP server over the forge. A fresh one serves each request. INVARIANT: the tool definitions
+ * are the same JSON each time and in both protocol eras; Daypass pins them by their hash.
  */
 export function createForgeServer(forge: ForgeState): McpServer {
   const server = new McpServer({ name: 'clord-forge', version: '1.0.0' })

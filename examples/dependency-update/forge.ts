@@ -4,9 +4,9 @@
  *
  *   node examples/dependency-update/forge.ts --port 0 --repo clord=/path/to/clord.git
  *
- * The token that callers must present comes from FORGE_TOKEN (or --token, which `ps` shows). Prints one
- * JSON line, `{"url": …}`, when it listens. `GET /log` and `GET /state` show, to whoever holds the
- * token, what reached it and what it remembers.
+ * The token that callers must present comes from FORGE_TOKEN (or --token, which `ps` shows). Prints
+ * one JSON line, `{"url": …}`, when it listens. `GET /log` and `GET /state` show, to whoever holds
+ * the token, what reached it and what it remembers.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'

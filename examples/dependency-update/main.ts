@@ -1,7 +1,7 @@
 /**
- * The main job, end to end, on real servers: `npm start`. An agent updates a dependency under the lease
- * beside this file; on the way it tries what it may not do. Interactive in a terminal, unattended
- * otherwise. Exits 0 only if every expectation held.
+ * The main job, end to end, on real servers: `npm start`. An agent updates a dependency under the
+ * lease beside this file; on the way it tries what it may not do. Interactive in a terminal,
+ * unattended otherwise. Exits 0 only if every expectation held.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'

@@ -12,7 +12,9 @@ export interface Demo {
   readonly dir: string
   /** Working tree of `clord`, on `main`, which the agent works in. */
   readonly worktree: string
-  /** Bare repository that is the remote `origin` of the working tree and stands behind the forge. */
+  /**
+   * Bare repository that is the remote `origin` of the working tree and stands behind the forge.
+   */
   readonly bare: string
   readonly repo: 'clord'
   readonly base: 'main'
@@ -93,7 +95,9 @@ test('the padding library is a release of its first major version', () => {
 /** The machine's own git configuration (hooks, signing, credential helpers) plays no part. */
 const GIT_ENV = { GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_NOSYSTEM: '1' }
 
-/** Makes the repository `clord`, its remote, and pushes `main`. `dir` is created and must be empty. */
+/**
+ * Makes the repository `clord`, its remote, and pushes `main`. `dir` is created and must be empty.
+ */
 export async function createDemo(dir: string): Promise<Demo> {
   await mkdir(dir, { recursive: true })
   const root = await realpath(dir)
@@ -141,7 +145,9 @@ export function gitCommand(): string[] {
   return [process.execPath, require.resolve('@cyanheads/git-mcp-server/index.js')]
 }
 
-/** Environment of the git server: confined to the working tree, deaf to the machine's configuration. */
+/**
+ * Environment of the git server: confined to the working tree, deaf to the machine's configuration.
+ */
 export function gitServerEnv(worktree: string): Record<string, string> {
   return {
     ...GIT_ENV,
@@ -152,7 +158,10 @@ export function gitServerEnv(worktree: string): Record<string, string> {
   }
 }
 
-/** What daypass.yaml of the demonstration says. The forge's token stays in the gateway's environment. */
+/**
+ * What daypass.yaml of the demonstration says. The forge's token stays in the gateway's
+ * environment.
+ */
 export function demoConfig(options: { worktree: string; forgeUrl: string }) {
   const { worktree, forgeUrl } = options
   return {

@@ -25,8 +25,8 @@ export interface ApiOptions {
 }
 
 /**
- * The operator's API on loopback: what the CLI uses from a second terminal. Only the operator's token
- * opens it; a badge of an agent is refused like any other stranger.
+ * The operator's API on loopback: what the CLI uses from a second terminal. Only the operator's
+ * token opens it; a badge of an agent is refused like any other stranger.
  */
 export function createApi(options: ApiOptions): Hono {
   const { authority } = options

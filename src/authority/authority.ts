@@ -15,7 +15,9 @@ import { newId } from '../runs/new-id.ts'
 import type { Runs } from '../runs/runs.ts'
 import type { Store, TreeKey } from '../store/store.ts'
 
-/** A badge outlives its lease by this much, so that an agent reads why it ended instead of a 401. */
+/**
+ * A badge outlives its lease by this much, so that an agent reads why it ended instead of a 401.
+ */
 const BADGE_MARGIN_MS = 10 * 60_000
 
 export interface RunRequest {

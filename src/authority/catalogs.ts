@@ -10,7 +10,9 @@ import type { Vocabulary } from '../core/vocabulary.ts'
 import type { Desk } from '../gateway/desk.ts'
 import type { ServerConfig } from './config.ts'
 
-/** Catalogs that ship with Daypass: beside the sources in a checkout, beside `dist` in a package. */
+/**
+ * Catalogs that ship with Daypass: beside the sources in a checkout, beside `dist` in a package.
+ */
 export const CATALOG_FOLDER = resolve(import.meta.dirname, '..', '..', 'catalog')
 
 export function shippedVocabulary(): Vocabulary {

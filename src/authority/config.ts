@@ -10,7 +10,9 @@ import { DEFAULT_LEASE_LIMITS, type LeaseLimits } from '../lease-file/limits.ts'
 export interface ServerConfig {
   readonly name: string
   readonly upstream: UpstreamConfig
-  /** Name of a catalog that ships with Daypass, or a path of one's own; null: every tool is denied. */
+  /**
+   * Name of a catalog that ships with Daypass, or a path of one's own; null: every tool is denied.
+   */
   readonly catalog: string | null
   readonly bind: unknown
 }
@@ -20,7 +22,9 @@ export interface Config {
   readonly approvals: {
     /** The requester may answer their own request. */
     readonly self: boolean
-    /** A lease that only reads, for at most this long, needs nobody. 0: every lease needs a person. */
+    /**
+     * A lease that only reads, for at most this long, needs nobody. 0: every lease needs a person.
+     */
     readonly readOnlySeconds: number
     readonly answerSeconds: number
   }

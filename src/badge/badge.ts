@@ -4,8 +4,8 @@ import type { Instant, LeaseId, OrgId, RunId, TreeId } from '../core/id.ts'
 import { err, ok, type Result } from '../core/result.ts'
 
 /**
- * The badge: an RFC 9068 access token that names a lease. It points at authority and is none itself:
- * every use is decided on the state of the run tree. It is useless after the run.
+ * The badge: an RFC 9068 access token that names a lease. It points at authority and is none
+ * itself: every use is decided on the state of the run tree. It is useless after the run.
  */
 
 /** What a badge says once its signature, issuer, audience and time are checked. Made only here. */

@@ -13,8 +13,8 @@ const REQUEST_TIMEOUT_MS = 60_000
 const FULL_RUN_ID = /^run_[a-z0-9]{20}$/
 
 /**
- * The operator's API of the project: of the process that owns the database, or of one that is started
- * here, without servers, when nobody does.
+ * The operator's API of the project: of the process that owns the database, or of one that is
+ * started here, without servers, when nobody does.
  */
 export class Api implements AsyncDisposable {
   readonly url: string
@@ -47,7 +47,8 @@ export class Api implements AsyncDisposable {
   static async open(project: Project, person: string): Promise<Api> {
     const owner = await ownerOf(project.folder)
     if (owner !== null) return Api.of(owner, person)
-    // Questions about runs need no servers, so the secrets of their configuration need not be there.
+    // Questions about runs need no servers, so the secrets of their configuration need not be
+    // there.
     const started = await startDaypass({
       folder: project.folder,
       configFile: null,
@@ -91,7 +92,9 @@ export class Api implements AsyncDisposable {
     return (await this.#read(response)) as Receipt
   }
 
-  /** The run that a person means: an id, an unambiguous beginning of one, or a label of its lease. */
+  /**
+   * The run that a person means: an id, an unambiguous beginning of one, or a label of its lease.
+   */
   async findRun(text: string): Promise<{ tree: Tree; run: Run }> {
     if (FULL_RUN_ID.test(text)) return this.show(text as RunId)
     for (const all of [false, true]) {

@@ -19,8 +19,8 @@ interface Rpc {
 }
 
 /**
- * Relays messages between a pair of streams and the door behind `url`, both eras of the protocol. It
- * judges nothing: the badge goes along, and the door decides.
+ * Relays messages between a pair of streams and the door behind `url`, both eras of the protocol.
+ * It judges nothing: the badge goes along, and the door decides.
  */
 export async function bridgeStdio(of: {
   readonly url: string

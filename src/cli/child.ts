@@ -4,7 +4,10 @@ import { constants } from 'node:os'
 import { basename, join } from 'node:path'
 import { EXIT } from './exit.ts'
 
-/** On a terminal the agent hears Ctrl-C itself; it is told once more only if it goes on for this long. */
+/**
+ * On a terminal the agent hears Ctrl-C itself; it is told once more only if it goes on for this
+ * long.
+ */
 const FORWARD_AFTER_MS = 3_000
 
 /** The client configuration that points an agent at the door, and at nothing else. */
@@ -25,8 +28,9 @@ export function writeMcpConfig(folder: string, url: string): McpConfig {
 }
 
 /**
- * The environment of an agent: ours, without anything of Daypass but what is given here, and without
- * the variables that the configuration hands to servers: those secrets stay behind the door.
+ * The environment of an agent: ours, without anything of Daypass but what is given here, and
+ * without the variables that the configuration hands to servers: those secrets stay behind the
+ * door.
  */
 export function agentEnvironment(
   ours: NodeJS.ProcessEnv,

@@ -101,7 +101,9 @@ function keyFindings({ folder }: Project): Finding[] {
   )
 }
 
-/** Store, clock, servers and catalogs: of the owner if there is one, else of a process started here. */
+/**
+ * Store, clock, servers and catalogs: of the owner if there is one, else of a process started here.
+ */
 async function lookInside(project: Project, options: ListOptions, say: Say): Promise<void> {
   const owner = await ownerOf(project.folder)
   if (owner !== null) {

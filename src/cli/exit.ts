@@ -30,7 +30,9 @@ export const EXIT_TABLE = `Exit statuses
 When none of these applies, run exits with the agent's own status.
 `
 
-/** A failure that a person reads: lower case, what is wrong, what to do next. Never a stack trace. */
+/**
+ * A failure that a person reads: lower case, what is wrong, what to do next. Never a stack trace.
+ */
 export class Failure extends Error {
   readonly exit: number
 

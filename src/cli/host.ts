@@ -137,7 +137,9 @@ export function placeOf(configText: string, server: string) {
   return { command, member, line: lines.linePos(offset).line }
 }
 
-/** Variables of the environment that the configuration gives to servers: secrets that stay there. */
+/**
+ * Variables of the environment that the configuration gives to servers: secrets that stay there.
+ */
 export function secretNames(configText: string): string[] {
   const found = [...configText.matchAll(/(?<!\w)env:([A-Za-z_][A-Za-z0-9_]*)/g)]
   return [...new Set(found.map((match) => match[1]!))]

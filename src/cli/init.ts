@@ -27,7 +27,9 @@ const TAIL = `
 # limits: { max_expires_in: 8h }
 `
 
-/** `daypass init`: writes `daypass.yaml` here, with the servers of an existing client configuration. */
+/**
+ * `daypass init`: writes `daypass.yaml` here, with the servers of an existing client configuration.
+ */
 export function init(options: { readonly json?: boolean }): number {
   const terminal = openTerminal()
   const folder = process.cwd()

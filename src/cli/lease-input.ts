@@ -58,7 +58,10 @@ export function readLeaseText(text: string, file: string, reading: LeaseReading)
   }
 }
 
-/** Seconds within which an answer must come, and the terms, so that `notAfter` holds whenever it does. */
+/**
+ * Seconds within which an answer must come, and the terms, so that `notAfter` holds whenever it
+ * does.
+ */
 export function boundByEnd(
   input: LeaseInput,
   answerSeconds: number,

@@ -14,9 +14,9 @@ import { openTerminal, type Terminal } from './terminal.ts'
 const SERVER_INFO = { name: 'daypass', version: VERSION }
 
 /**
- * `daypass mcp`: an MCP server on stdin and stdout, for clients that start their servers. With a badge in
- * the environment it leads to the door that the badge is for; with a lease it opens a run for this
- * connection; with neither, every call is denied.
+ * `daypass mcp`: an MCP server on stdin and stdout, for clients that start their servers. With a
+ * badge in the environment it leads to the door that the badge is for; with a lease it opens a run
+ * for this connection; with neither, every call is denied.
  */
 export async function mcp(options: RunOptions): Promise<number> {
   const terminal: Terminal = { ...openTerminal(), canAsk: false, columns: 80 }

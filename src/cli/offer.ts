@@ -23,8 +23,8 @@ export interface Offering {
 }
 
 /**
- * A lease for when there is none yet: everything that the configured servers can read, except secrets,
- * on what they are bound to.
+ * A lease for when there is none yet: everything that the configured servers can read, except
+ * secrets, on what they are bound to.
  */
 export function draftOf(offering: Offering): string {
   const lease = draftLease(offering)

@@ -7,7 +7,9 @@ import { EXIT, Failure } from './exit.ts'
 export const CONFIG_NAME = 'daypass.yaml'
 export const FOLDER_NAME = '.daypass'
 
-/** Where a command works: the configuration, and the folder beside it that holds everything else. */
+/**
+ * Where a command works: the configuration, and the folder beside it that holds everything else.
+ */
 export interface Project {
   /** Null: there is a folder, and no configuration. */
   readonly configFile: string | null

@@ -43,7 +43,9 @@ export function prompt(file: string, options: ListOptions): number {
   return EXIT.ok
 }
 
-/** Where the bound servers send data; a server that is not bound right says so when it is started. */
+/**
+ * Where the bound servers send data; a server that is not bound right says so when it is started.
+ */
 function hostsOf(
   { configFile }: Project,
   config: Extract<ReturnType<typeof loadConfig>, { ok: true }>['value'],

@@ -25,8 +25,8 @@ export interface QuestionOptions {
 }
 
 /**
- * Asks for one line in the terminal. What was typed before the question is not an answer to it; a line
- * that is being typed survives the countdown.
+ * Asks for one line in the terminal. What was typed before the question is not an answer to it; a
+ * line that is being typed survives the countdown.
  */
 export async function askLine(options: QuestionOptions): Promise<Typed> {
   const { terminal } = options

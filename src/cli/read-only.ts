@@ -24,7 +24,9 @@ export function onlyReads(action: string, { vocabulary, hosts, bound }: Reading)
   })
 }
 
-/** Whether everything that the terms permit, also after an ask, only reads. Unknown actions do not. */
+/**
+ * Whether everything that the terms permit, also after an ask, only reads. Unknown actions do not.
+ */
 export function isReadOnly(terms: Terms, reading: Reading): boolean {
   if (terms.onExceed === 'ask') return false
   return permissionsOf(terms, reading.vocabulary).every(

@@ -26,7 +26,9 @@ export interface DisplayOptions {
   readonly screenOwned: boolean
 }
 
-/** A line at the bottom, the window's title, or a line for each change: what the terminal allows. */
+/**
+ * A line at the bottom, the window's title, or a line for each change: what the terminal allows.
+ */
 export function showStatus(options: DisplayOptions): StatusDisplay {
   const { terminal, screenOwned } = options
   if (!movesCursor(terminal)) return eventLines(options)
@@ -66,8 +68,8 @@ function windowTitle(options: DisplayOptions): StatusDisplay {
 }
 
 /**
- * The last row of the screen is taken out of the region that scrolls, so the agent's output never runs
- * into it, whatever it prints and whenever.
+ * The last row of the screen is taken out of the region that scrolls, so the agent's output never
+ * runs into it, whatever it prints and whenever.
  */
 function bottomLine(options: DisplayOptions): StatusDisplay {
   const { terminal, daypass } = options

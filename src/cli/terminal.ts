@@ -4,8 +4,8 @@ import { type Paint, painter } from '../lease-file/paint.ts'
 const COLUMNS_MAX = 80
 
 /**
- * The terminal that Daypass talks to. Everything that people read goes to stderr, because stdout belongs
- * to the wrapped agent; `--json` documents go to stdout.
+ * The terminal that Daypass talks to. Everything that people read goes to stderr, because stdout
+ * belongs to the wrapped agent; `--json` documents go to stdout.
  */
 export interface Terminal {
   /** stderr is a terminal. */

@@ -27,7 +27,9 @@ export function ownPublicKey(folder: string): PublicKeyInfo | null {
   return publicKeyOf(key.value, { validFrom, validUntil: null })
 }
 
-/** Keys that somebody pinned here. One that cannot be read is a failure: it may be the retired one. */
+/**
+ * Keys that somebody pinned here. One that cannot be read is a failure: it may be the retired one.
+ */
 export function pinnedKeys(folder: string): PublicKeyInfo[] {
   const trust = join(folder, TRUST)
   if (!existsSync(trust)) return []
@@ -70,7 +72,9 @@ function readPem(text: string, file: string): PublicKeyInfo {
   }
 }
 
-/** `daypass trust add FILE`: receipts signed with this key are checked without `--key` from now on. */
+/**
+ * `daypass trust add FILE`: receipts signed with this key are checked without `--key` from now on.
+ */
 export function trustAdd(file: string, options: { config?: string; json?: boolean }): number {
   const terminal = openTerminal()
   const { folder } = needProject(options.config)

@@ -44,8 +44,8 @@ type Check = (child: Terms, parent: Terms) => string | null
  * of the child (it always has), so it alone does not make a lease narrower. Terms are valid
  * (`validateTerms`).
  *
- * `until` cannot widen: the success of an action ends every lease of the chain that names it, whoever
- * called it. An event of the child's own makes it narrower.
+ * `until` cannot widen: the success of an action ends every lease of the chain that names it,
+ * whoever called it. An event of the child's own makes it narrower.
  */
 export function attenuates(child: Terms, parent: Terms): Result<true, Widening> {
   const widening = firstWidening(child, parent, CHECKS)
@@ -126,7 +126,9 @@ function checkCeiling(child: Terms, parent: Terms): string | null {
   )
 }
 
-/** A suspended run stops; a denied call leaves it running; an ask may grant what the lease lacks. */
+/**
+ * A suspended run stops; a denied call leaves it running; an ask may grant what the lease lacks.
+ */
 const EXCEED_ORDER = ['suspend', 'deny', 'ask']
 
 function checkOnExceed(child: Terms, parent: Terms): string | null {

@@ -10,10 +10,15 @@ import { hasHidden, quote, utf8Bytes } from './text.ts'
 /** Longer values are refused: no path, URL or address of that length is meant well. */
 export const VALUE_BYTES_MAX = 4096
 
-/** Looks like `.`: one-dot leader, two-dot leader, ellipsis, vertical ellipsis, small, full-width. */
+/**
+ * Looks like `.`: one-dot leader, two-dot leader, ellipsis, vertical ellipsis, small, full-width.
+ */
 const CONFUSABLE_DOT = /[\u2024\u2025\u2026\ufe19\ufe52\uff0e]/u
 
-/** Looks like `/` or `\`: fraction, division, set minus, big solidus, mathematical, small, full-width. */
+/**
+ * Looks like `/` or `\`: fraction, division, set minus, big solidus, mathematical, small,
+ * full-width.
+ */
 const CONFUSABLE_SLASH =
   /[\u0337\u0338\u2044\u2215\u2216\u2571\u2572\u29f5\u29f8\u29f9\ufe68\uff0f\uff3c]/u
 
@@ -71,8 +76,8 @@ function textFault(value: string): string | null {
 }
 
 /**
- * A plain string is kept byte for byte. It may be a path to somebody, so a way out of a directory is
- * refused in it too: `**` of a pattern would otherwise swallow it.
+ * A plain string is kept byte for byte. It may be a path to somebody, so a way out of a directory
+ * is refused in it too: `**` of a pattern would otherwise swallow it.
  */
 function plainText(value: string): Result<string, string> {
   if (value.includes('\\')) return err('has a backslash; write `/`')

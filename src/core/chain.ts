@@ -103,8 +103,8 @@ export interface Death {
 }
 
 /**
- * The death that time has brought, whether or not somebody has recorded it: expiry, or a request that
- * nobody answered. It precedes every other death that is recorded later.
+ * The death that time has brought, whether or not somebody has recorded it: expiry, or a request
+ * that nobody answered. It precedes every other death that is recorded later.
  */
 export function deathByTime(run: Run, now: Instant): Death | null {
   const lease = run.lease

@@ -11,9 +11,9 @@ const WORDS_CHARS_MAX = 4096
 const SECONDS_MAX = 366 * 24 * 3600
 
 /**
- * Why a command cannot be decided, in words; null if it can. Types do not reach across processes and
- * files: a number that is not one (NaN is neither before nor after an expiry) must not become time or
- * budget, and text that is no pattern must not become authority.
+ * Why a command cannot be decided, in words; null if it can. Types do not reach across processes
+ * and files: a number that is not one (NaN is neither before nor after an expiry) must not become
+ * time or budget, and text that is no pattern must not become authority.
  */
 export function faultOf(command: Command): string | null {
   switch (command.do) {

@@ -2,7 +2,9 @@ import type { Facts } from './facts.ts'
 import type { AskId, CallId, EscalationId, Json, LeaseId, OrgId, RunId, TreeId } from './id.ts'
 import type { Grant, Terms } from './lease.ts'
 
-/** Who did something: a person, a policy of the configuration, the run's own agent, or the server. */
+/**
+ * Who did something: a person, a policy of the configuration, the run's own agent, or the server.
+ */
 export type Actor =
   | { readonly person: string; readonly via: 'terminal' | 'api' | 'console' }
   | { readonly policy: string }
@@ -21,7 +23,9 @@ export interface ApprovalRule {
   readonly answerSeconds: number
 }
 
-/** The identity envelope of a run. `requester` is the signed-in person, never a claim of a document. */
+/**
+ * The identity envelope of a run. `requester` is the signed-in person, never a claim of a document.
+ */
 export interface Envelope {
   readonly requester: string
   readonly agent: string

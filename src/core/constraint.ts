@@ -177,9 +177,9 @@ export function satisfies(constraint: Constraint, value: Json | undefined): bool
 
 /**
  * All members hold. Types are strict: `"10"` is not `10` for `exact` and the lists; bounds take
- * either, and compare exactly. `not_one_of` holds only for values of a type that it lists, so that a
- * list or another spelling cannot slip past it. An empty list does not satisfy `each`: to many tools
- * an empty list means "all".
+ * either, and compare exactly. `not_one_of` holds only for values of a type that it lists, so that
+ * a list or another spelling cannot slip past it. An empty list does not satisfy `each`: to many
+ * tools an empty list means "all".
  */
 export function satisfiesCompiled(
   constraint: CompiledConstraint,
@@ -266,8 +266,8 @@ function jsonEqual(left: Json, right: Json): boolean {
  * Whether every value that satisfies `child` satisfies `parent`. Sound: yes is always right. Where
  * the child lists its values (`exact`, `one_of`, a pattern without `*`) the answer is exact;
  * otherwise each member of the parent must follow from the child's member of the same name (or, for
- * `not_one_of`, from the child refusing each value and other types). So a no can be wrong where only
- * several members together narrow the child, or where the child admits nothing at all.
+ * `not_one_of`, from the child refusing each value and other types). So a no can be wrong where
+ * only several members together narrow the child, or where the child admits nothing at all.
  */
 export function constraintContained(child: Constraint, parent: Constraint): boolean {
   if (!parseConstraint(child).ok || !parseConstraint(parent).ok) return false

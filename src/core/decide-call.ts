@@ -55,7 +55,9 @@ export function decideAuthorize(tree: Tree, command: Of<'authorize'>, now: Insta
   }
 }
 
-/** What the judge cannot read is denied and recorded, always with the same words: replay compares. */
+/**
+ * What the judge cannot read is denied and recorded, always with the same words: replay compares.
+ */
 function judgeSafely(tree: Tree, command: Of<'authorize'>, now: Instant): Verdict {
   try {
     return judge(tree, command, now)
@@ -65,7 +67,10 @@ function judgeSafely(tree: Tree, command: Of<'authorize'>, now: Instant): Verdic
   }
 }
 
-/** Ids are drawn at random: a known one is a fault of the caller, and must not replace what it names. */
+/**
+ * Ids are drawn at random: a known one is a fault of the caller, and must not replace what it
+ * names.
+ */
 function taken(id: string): Decision {
   return refuse('id_taken', `${id} exists already`)
 }

@@ -8,8 +8,8 @@ import type { Lease, Tree } from './tree.ts'
 
 /**
  * Delegation: a child gets less than its parent has, for a named task, out of the parent's budget.
- * The comparison of terms is a courtesy to whoever asks; authority is bounded by `judge`, which wants
- * a grant from every lease of the chain at every call.
+ * The comparison of terms is a courtesy to whoever asks; authority is bounded by `judge`, which
+ * wants a grant from every lease of the chain at every call.
  */
 export function decideDelegate(tree: Tree, command: Of<'delegate'>, now: Instant): Decision {
   const parent = tree.runs.get(command.parent)

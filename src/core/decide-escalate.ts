@@ -162,8 +162,8 @@ function amended(tree: Tree, run: Run, command: Of<'amend'>): Terms {
 }
 
 /**
- * Calls of a granted action that the parent counts must come out of the parent's count: the child gets
- * a limit of its own, at most what the parent has left, and reserves it.
+ * Calls of a granted action that the parent counts must come out of the parent's count: the child
+ * gets a limit of its own, at most what the parent has left, and reserves it.
  */
 function limitsFromAbove(
   tree: Tree,
@@ -190,7 +190,9 @@ function offersAction(offer: readonly Grant[], action: string): boolean {
   })
 }
 
-/** An action that the amendment would limit to nothing: what the approver grants could not be used. */
+/**
+ * An action that the amendment would limit to nothing: what the approver grants could not be used.
+ */
 function spentAbove(before: Terms, after: Terms): string | undefined {
   return Object.keys(after.limits).find(
     (action) => !Object.hasOwn(before.limits, action) && after.limits[action] === 0,

@@ -18,8 +18,8 @@ import { unreachable } from './result.ts'
 import type { Tree } from './tree.ts'
 
 /**
- * Decides a command. `now` is the clock of the caller; time of a tree never goes back, so the later of
- * it and the tree's last entry counts (threat 58).
+ * Decides a command. `now` is the clock of the caller; time of a tree never goes back, so the later
+ * of it and the tree's last entry counts (threat 58).
  */
 export function decide(tree: Tree | null, command: Command, clock: Instant): Decision {
   // NaN is never past an expiry: what is no instant decides nothing.

@@ -1,7 +1,9 @@
 import { err, ok, type Result } from './result.ts'
 import { quote } from './text.ts'
 
-/** An exact decimal: `units` × 10^-`scale`. Money and bounds are compared in it, never in floats. */
+/**
+ * An exact decimal: `units` × 10^-`scale`. Money and bounds are compared in it, never in floats.
+ */
 export interface Decimal {
   readonly units: bigint
   readonly scale: number

@@ -7,8 +7,9 @@ import { err, ok, type Result } from './result.ts'
 import type { Run, Tree } from './tree.ts'
 
 /**
- * What a command does to a run tree: the entries to append, and what to answer. Pure: no I/O, clock,
- * randomness. The caller appends the entries durably, then folds them in with `evolve`, then answers.
+ * What a command does to a run tree: the entries to append, and what to answer. Pure: no I/O,
+ * clock, randomness. The caller appends the entries durably, then folds them in with `evolve`, then
+ * answers.
  */
 export interface Decided {
   readonly entries: readonly Entry[]
@@ -41,9 +42,9 @@ export function done(...entries: Entry[]): Decision {
 }
 
 /**
- * Who may answer a request: the rule was fixed before anybody saw the request. Where the lease itself
- * names approvers, only they, and no policy. Nobody answers what they asked for, as requester of this
- * run or of one above it, unless the rule lets them.
+ * Who may answer a request: the rule was fixed before anybody saw the request. Where the lease
+ * itself names approvers, only they, and no policy. Nobody answers what they asked for, as
+ * requester of this run or of one above it, unless the rule lets them.
  */
 export function mayAnswer(tree: Tree, run: Run, by: Actor): Refusal | null {
   const { rule, terms } = run.lease!

@@ -131,8 +131,8 @@ function applySettled(tree: Tree, entry: EntryOf<'call.settled'>): void {
 }
 
 /**
- * The counters that a call of this run stands in: its own lease's, and, where that lease has ended and
- * handed over what it spent, those above it.
+ * The counters that a call of this run stands in: its own lease's, and, where that lease has ended
+ * and handed over what it spent, those above it.
  */
 function totalsOf(tree: Tree, run: Run) {
   const totals = [run.lease!.spent]
@@ -144,8 +144,8 @@ function totalsOf(tree: Tree, run: Run) {
 }
 
 /**
- * More was spent than reserved. It counts as far as the budget reaches, so that nobody spends it again;
- * the whole of it stands in the entry, and the run is suspended.
+ * More was spent than reserved. It counts as far as the budget reaches, so that nobody spends it
+ * again; the whole of it stands in the entry, and the run is suspended.
  */
 function chargeOverrun(tree: Tree, run: Run, overrun: string): void {
   const totals = totalsOf(tree, run)

@@ -11,10 +11,10 @@ import type { Lease, Run, Tree } from './tree.ts'
 import { stopWork } from './work.ts'
 
 /**
- * Folds one entry into a tree. Deterministic, without I/O. It takes the tree over: the value that was
- * passed in must not be used again (its maps are changed in place, so that an entry costs the same at
- * the hundred-thousandth as at the first). Whoever cannot append what was decided discards the tree
- * and loads it again.
+ * Folds one entry into a tree. Deterministic, without I/O. It takes the tree over: the value that
+ * was passed in must not be used again (its maps are changed in place, so that an entry costs the
+ * same at the hundred-thousandth as at the first). Whoever cannot append what was decided discards
+ * the tree and loads it again.
  */
 export function evolve(tree: Tree | null, entry: Entry): Tree {
   if (entry.type === 'tree.opened') return openTree(entry)
@@ -210,7 +210,8 @@ function applyEnded(tree: Tree, entry: EntryOf<'lease.ended'>): void {
   if (run.parent === null) return
   const parent = tree.runs.get(run.parent)!.lease!
   takeSpent(parent.held, lease.reserved)
-  // A parent that ends goes first in the batch and has handed over what it knew: this goes further up.
+  // A parent that ends goes first in the batch and has handed over what it knew: this goes further
+  // up.
   for (const above of chainOf(tree, run).slice(1)) {
     const total = above.lease!
     for (const used of [lease.spent, lease.spentBelow]) {

@@ -22,7 +22,10 @@ import { err, ok, type Result } from './result.ts'
 import { sortedNames, stableJson } from './stable-json.ts'
 import { quote } from './text.ts'
 
-/** A grant with everything parsed once, at approval. Types and arguments in the order of their names. */
+/**
+ * A grant with everything parsed once, at approval. Types and arguments in the order of their
+ * names.
+ */
 export interface CompiledGrant {
   readonly grant: Grant
   readonly actions: readonly ActionPattern[]
@@ -83,11 +86,12 @@ export function compileGrant(grant: Grant): Result<CompiledGrant, string> {
 
 /**
  * Whether the grant permits the touch with these arguments: null if it does, else what is missing,
- * in the order action, resources, constraints. Permitted means all of: the action matches; each type
- * of `touch.resources` is named and each of its values matches; each type that the grant names is in
+ * in the order action, resources, constraints. Permitted means all of: the action matches; each
+ * type of `touch.resources` is named and each of its values matches; each type that the grant names
+ * is in
  * `resources` or `within`, has values, and each matches; each constrained argument is present and
- * satisfies. Does not allocate when it permits. Which shortfall is named does not depend on the order
- * of members (see `stableJson`).
+ * satisfies. Does not allocate when it permits. Which shortfall is named does not depend on the
+ * order of members (see `stableJson`).
  */
 export function permits(grant: CompiledGrant, touch: Touch, args: Args): Shortfall | null {
   if (!namesAction(grant, touch.action)) return actionShortfall(touch.action)
@@ -261,8 +265,9 @@ function excessOver(child: CompiledGrant, parent: CompiledGrant): string | null 
 }
 
 /**
- * The grant that permits exactly this touch with exactly these arguments: what an escalation offers.
- * Null if a value cannot be written literally (it has `*`), or if no grant can permit the touch.
+ * The grant that permits exactly this touch with exactly these arguments: what an escalation
+ * offers. Null if a value cannot be written literally (it has `*`), or if no grant can permit the
+ * touch.
  */
 export function smallestGrant(touch: Touch, args: Args): Grant | null {
   const resources = literalResources([touch.resources, touch.within])

@@ -42,8 +42,8 @@ function deny(reason: Reason, determined: string): Denied {
 export const EXCEEDED = -1
 
 /**
- * May this run make this call now? The normative decision order of SPEC: each step has its own reason
- * codes, the first failure wins, and nothing is spent before the last step.
+ * May this run make this call now? The normative decision order of SPEC: each step has its own
+ * reason codes, the first failure wins, and nothing is spent before the last step.
  */
 export function judge(tree: Tree, c: Authorize, now: Instant): Verdict {
   const run = tree.runs.get(c.run)

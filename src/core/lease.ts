@@ -55,8 +55,8 @@ export interface Grant {
 }
 
 /**
- * All members present must hold. Numbers and money are compared exactly as decimals; `max` and `min`
- * take a decimal string or an integer. `each` applies to every element of an array.
+ * All members present must hold. Numbers and money are compared exactly as decimals; `max` and
+ * `min` take a decimal string or an integer. `each` applies to every element of an array.
  */
 export interface Constraint {
   readonly exact?: Json

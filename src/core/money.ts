@@ -8,7 +8,9 @@ import {
   ZERO,
 } from './decimal.ts'
 
-/** Amounts as they stand in entries: decimal strings. Exact; a bad string is a bug of the caller. */
+/**
+ * Amounts as they stand in entries: decimal strings. Exact; a bad string is a bug of the caller.
+ */
 
 function read(amount: string): Decimal {
   const parsed = parseDecimal(amount)

@@ -4,13 +4,14 @@ import { hasHidden, quote } from './text.ts'
 /*
  * The pattern language (SPEC, "Patterns").
  *
- * A pattern is segments: split on `.` for actions, on `/` for resources. `*` stands for zero or more
- * characters within a segment; the segment as a whole is never empty, so a lone `*` matches every
- * segment but not "no segment". `**` is a whole segment and stands for zero or more segments, once
- * per pattern. There is no escape, no regular expression, no negation.
+ * A pattern is segments: split on `.` for actions, on `/` for resources. `*` stands for zero or
+ * more characters within a segment; the segment as a whole is never empty, so a lone `*` matches
+ * every segment but not "no segment". `**` is a whole segment and stands for zero or more segments,
+ * once per pattern. There is no escape, no regular expression, no negation.
  *
  * Resources: `.` is the value with no segments (the root of a repository): only `.` and `**` match
- * it. A scheme belongs to the first segment: `https://host/a` is `https://host`, `a`. `[`, `]`, `{`,
+ * it. A scheme belongs to the first segment: `https://host/a` is `https://host`, `a`. `[`, `]`,
+ * `{`,
  * `}` are literal, because file names have them (`app/[slug]/page.tsx`); what would be read as glob
  * syntax of other tools (`{a,b}`, `?`, a leading `!`) is refused rather than taken literally.
  *
@@ -57,7 +58,9 @@ export interface ResourcePattern extends Pattern {
   readonly separator: '/'
 }
 
-/** Parses an action pattern such as `repo.read`, `repo.*`, `repo.**`. The error says what to write. */
+/**
+ * Parses an action pattern such as `repo.read`, `repo.*`, `repo.**`. The error says what to write.
+ */
 export function parseActionPattern(text: string): Result<ActionPattern, string> {
   if (text === '') return err('an empty pattern; write an action such as `repo.read`')
   const fault = commonFault(text)
@@ -180,7 +183,9 @@ export function matchesAction(pattern: ActionPattern, action: string): boolean {
   return pattern.literal ? action === pattern.text : matches(pattern, action)
 }
 
-/** Whether the pattern matches the canonical value. A value that is not canonical matches nothing. */
+/**
+ * Whether the pattern matches the canonical value. A value that is not canonical matches nothing.
+ */
 export function matchesResource(pattern: ResourcePattern, value: string): boolean {
   return pattern.literal ? value === pattern.text : matches(pattern, value)
 }
@@ -315,7 +320,9 @@ function overlaps(left: readonly Segment[], right: readonly Segment[]): boolean 
   return walk(left, right, (segment) => segment.text === '**', segmentsOverlap)
 }
 
-/** Two segments share a text. Both `*`: any character; so a shared text is never only the empty one. */
+/**
+ * Two segments share a text. Both `*`: any character; so a shared text is never only the empty one.
+ */
 function segmentsOverlap(left: Segment, right: Segment): boolean {
   if (left.glob === null && right.glob === null) return left.text === right.text
   return walk([...left.text], [...right.text], (char) => char === '*', Object.is)

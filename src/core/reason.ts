@@ -1,6 +1,6 @@
 /**
- * Why a call is not allowed, in the order in which `decide` checks (SPEC, "Decision order"): the first
- * that applies wins. Keep the order; the table test walks it.
+ * Why a call is not allowed, in the order in which `decide` checks (SPEC, "Decision order"): the
+ * first that applies wins. Keep the order; the table test walks it.
  */
 export const REASONS = [
   // 1. the run is open

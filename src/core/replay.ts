@@ -19,9 +19,9 @@ export interface Replayed {
 }
 
 /**
- * Decides every command of a ledger again, from the first entry, and demands the very entries that are
- * recorded. Nothing is taken from the record but the commands and their times. Total: whatever the
- * record holds, the answer is a value.
+ * Decides every command of a ledger again, from the first entry, and demands the very entries that
+ * are recorded. Nothing is taken from the record but the commands and their times. Total: whatever
+ * the record holds, the answer is a value.
  */
 export function replay(entries: readonly Entry[]): Result<Replayed, ReplayFailure> {
   let tree: Tree | null = null

@@ -4,8 +4,8 @@ import { addSpent, nothingSpent } from './spent.ts'
 import type { Denial, Lease, Run, Spent, Tree } from './tree.ts'
 
 /**
- * A tree as JSON and back. A snapshot saves folding a long history; it is a cache that is discarded on
- * any mismatch and never feeds `verify`.
+ * A tree as JSON and back. A snapshot saves folding a long history; it is a cache that is discarded
+ * on any mismatch and never feeds `verify`.
  */
 export function toSnapshot(tree: Tree): Json {
   const runs = [...tree.runs.values()].map((run) => ({

@@ -1,7 +1,9 @@
 import { minus, plus } from './money.ts'
 import type { Spent } from './tree.ts'
 
-/** Counted budgets. The records per action have no prototype: an action may be named `__proto__`. */
+/**
+ * Counted budgets. The records per action have no prototype: an action may be named `__proto__`.
+ */
 
 export function nothingSpent(): Spent {
   return { calls: 0, byAction: Object.create(null), usd: '0' }

@@ -1,7 +1,7 @@
 /**
  * JSON text with members in the order of their names. Whatever of a verdict is text made of data is
- * made with this: the ledger stores entries with members sorted, and a replay must not depend on the
- * order in which somebody once wrote them.
+ * made with this: the ledger stores entries with members sorted, and a replay must not depend on
+ * the order in which somebody once wrote them.
  */
 export function stableJson(value: unknown): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'

@@ -7,8 +7,9 @@ import type { Grant, Terms } from './lease.ts'
 import type { Reason } from './reason.ts'
 
 /**
- * A run tree: the fold of its entries. The maps are owned by whoever holds the tree; `evolve` changes
- * them in place (see there), so a tree that was handed to `evolve` must not be used again by others.
+ * A run tree: the fold of its entries. The maps are owned by whoever holds the tree; `evolve`
+ * changes them in place (see there), so a tree that was handed to `evolve` must not be used again
+ * by others.
  */
 export interface Tree {
   readonly org: OrgId
@@ -86,7 +87,9 @@ export interface Lease {
 
 export interface Spent {
   calls: number
-  /** Per action, only for actions that the terms limit. No prototype: an action may be `__proto__`. */
+  /**
+   * Per action, only for actions that the terms limit. No prototype: an action may be `__proto__`.
+   */
   byAction: Record<string, number>
   /** Decimal string. */
   usd: string

@@ -2,9 +2,9 @@ import type { Instant } from './id.ts'
 import type { Lease } from './tree.ts'
 
 /**
- * The clock of work, which `budget: minutes` limits. It runs from approval to the end, and stands still
- * while the lease is suspended, and from the opening of an ask until its answer, its deadline, or the
- * next call. A `workSince` in the future is a clock that stands still until then.
+ * The clock of work, which `budget: minutes` limits. It runs from approval to the end, and stands
+ * still while the lease is suspended, and from the opening of an ask until its answer, its
+ * deadline, or the next call. A `workSince` in the future is a clock that stands still until then.
  */
 export function workedMsAt(lease: Lease, now: Instant): number {
   return lease.workedMs + (lease.workSince === null ? 0 : Math.max(0, now - lease.workSince))

@@ -15,8 +15,8 @@ export interface CallKey {
 }
 
 /**
- * The key under which a repeated call is recognised. A tool-use id or an `Idempotency-Key` holds for
- * the run; a JSON-RPC id only within one connection; otherwise no call repeats another.
+ * The key under which a repeated call is recognised. A tool-use id or an `Idempotency-Key` holds
+ * for the run; a JSON-RPC id only within one connection; otherwise no call repeats another.
  */
 export function callKeyOf(principal: Principal, request: ToolCallRequest): CallKey {
   for (const member of TOOL_USE_META) {
@@ -38,8 +38,8 @@ function isKey(value: unknown): value is string {
 }
 
 /**
- * A key as the ledger holds it. One that is long or strange is hashed, not dropped: a call whose key is
- * dropped would be made again by whoever repeats it.
+ * A key as the ledger holds it. One that is long or strange is hashed, not dropped: a call whose
+ * key is dropped would be made again by whoever repeats it.
  */
 function wordOf(key: string): string {
   if (key.length <= KEY_CHARACTERS_MAX && /^[\x21-\x24\x26-\x7e]+$/.test(key)) return key
@@ -57,9 +57,10 @@ interface Round {
 }
 
 /**
- * `requestState` of `input_required` rounds (MCP 2026-07-28). The client holds it, so it is an input
- * like any other: it carries the call key and the upstream's own state, is authenticated, bound to run
- * and tool, used once, and only says that the call goes on: the call itself is decided again.
+ * `requestState` of `input_required` rounds (MCP 2026-07-28). The client holds it, so it is an
+ * input like any other: it carries the call key and the upstream's own state, is authenticated,
+ * bound to run and tool, used once, and only says that the call goes on: the call itself is decided
+ * again.
  */
 export class Rounds {
   readonly #secret: Buffer

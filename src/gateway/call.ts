@@ -60,8 +60,8 @@ export interface Passage {
 }
 
 /**
- * The path of a call (design §5): facts, verdict, durable record, upstream, settlement. Whatever goes
- * wrong before the verdict is durable is a denial, and the upstream hears nothing of it.
+ * The path of a call (design §5): facts, verdict, durable record, upstream, settlement. Whatever
+ * goes wrong before the verdict is durable is a denial, and the upstream hears nothing of it.
  */
 export async function passCall(
   parts: CallParts,
@@ -152,7 +152,9 @@ type Step =
   | { readonly ask: null; readonly reply: RpcReply; readonly isJudged: boolean }
   | { readonly ask: AskId; readonly waiting: Notice }
 
-/** The locks are held from the facts to the answer of the upstream, and not while a person is asked. */
+/**
+ * The locks are held from the facts to the answer of the upstream, and not while a person is asked.
+ */
 async function judgeAndRun(parts: CallParts, passage: Passage, salt: string): Promise<Step> {
   const release = await parts.locks.acquire(passage.serials)
   try {

@@ -14,7 +14,8 @@ import { type Notice, noticeOf } from './notice.ts'
 
 /**
  * What the agent reads when a call is not allowed: what, why, what was spent, what to do instead,
- * what is missing, whether to repeat. Composed by the engine from the lease; nothing comes from a tool.
+ * what is missing, whether to repeat. Composed by the engine from the lease; nothing comes from a
+ * tool.
  */
 
 export interface DenialContext {
@@ -24,7 +25,9 @@ export interface DenialContext {
   readonly call: CallId
   readonly now: Instant
   readonly vocabulary: Vocabulary
-  /** Why the server that the call is for offers nothing now; null if it is up, or not configured. */
+  /**
+   * Why the server that the call is for offers nothing now; null if it is up, or not configured.
+   */
   readonly down: string | null
 }
 
@@ -296,7 +299,9 @@ function repeatText(reason: Reason, { down }: DenialContext): string {
   }
 }
 
-/** The smallest grants that would have allowed the call; none where no grant can lift the denial. */
+/**
+ * The smallest grants that would have allowed the call; none where no grant can lift the denial.
+ */
 function missingGrants(denied: Denied, { facts, run }: DenialContext): readonly Grant[] {
   const liftable = ['no_grant', 'resource_unresolved', 'constraint_failed']
   if (run?.lease == null || !liftable.includes(denied.reason)) return []

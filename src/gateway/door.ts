@@ -4,8 +4,8 @@ import type { JsonObject, RequestId, RpcReply } from './jsonrpc.ts'
 import type { UpstreamReply } from './upstream-link.ts'
 
 /**
- * Who is calling, as the verified badge says. Constructed only by a `Door`; the transports copy it to
- * set `session` and touch nothing else, so an implementation may add fields.
+ * Who is calling, as the verified badge says. Constructed only by a `Door`; the transports copy it
+ * to set `session` and touch nothing else, so an implementation may add fields.
  */
 export interface Principal {
   readonly org: OrgId
@@ -13,7 +13,8 @@ export interface Principal {
   readonly run: RunId
   /**
    * The client session: a legacy `Mcp-Session-Id`, or the id of a stdio connection. Empty where the
-   * protocol has none (2026-07-28 over HTTP). A JSON-RPC id means something only within one session.
+   * protocol has none (2026-07-28 over HTTP). A JSON-RPC id means something only within one
+   * session.
    */
   readonly session: string
 }
@@ -47,13 +48,15 @@ export interface ToolCallRequest {
   /** Aborts when the client went away or cancelled. */
   readonly signal: AbortSignal
   /**
-   * Sends a notification that belongs to this call (progress, log message) to the client; progress gets
-   * the client's own token. Does nothing when the client did not ask for it or is gone.
+   * Sends a notification that belongs to this call (progress, log message) to the client; progress
+   * gets the client's own token. Does nothing when the client did not ask for it or is gone.
    */
   readonly notify: (method: string, params: JsonObject) => void
 }
 
-/** `resources/read`, `prompts/get` or `completion/complete`: what reaches an upstream besides calls. */
+/**
+ * `resources/read`, `prompts/get` or `completion/complete`: what reaches an upstream besides calls.
+ */
 export interface JudgedRequest {
   readonly method: string
   readonly server: string
@@ -61,7 +64,9 @@ export interface JudgedRequest {
   readonly params: JsonObject
   /** Aborts when the client went away or cancelled. */
   readonly signal: AbortSignal
-  /** Sends it to the upstream; `signal` cancels it there. Called by the door, once it is allowed. */
+  /**
+   * Sends it to the upstream; `signal` cancels it there. Called by the door, once it is allowed.
+   */
   readonly send: (signal: AbortSignal) => Promise<UpstreamReply>
 }
 
@@ -71,9 +76,10 @@ export interface JudgedRequest {
  */
 export interface Door {
   /**
-   * Who holds this token. Null for a missing, unknown, expired or revoked badge: the transports answer
-   * 401. Never an empty identity. `session` is ''. Every request pays for it: at once for a badge that
-   * was seen before, a promise for a new one.
+   * Who holds this token. Null for a missing, unknown, expired or revoked badge: the transports
+   * answer
+   * 401. Never an empty identity. `session` is ''. Every request pays for it: at once for a badge
+   * that was seen before, a promise for a new one.
    */
   identify(token: string | null): Principal | null | Promise<Principal | null>
   /** Judges and runs a tool call. Never rejects; whatever resolves is sent to the client. */
@@ -87,9 +93,9 @@ export interface Door {
   /** A client session ended (legacy DELETE or idle, end of stdio input). */
   sessionEnded(principal: Principal): void
   /**
-   * Calls `ended` once the principal's authority is over (soon, if it already is); its streams close.
-   * Calls in flight are the door's to cancel: the answer that ended the lease must still be delivered.
-   * Returns the unsubscribe.
+   * Calls `ended` once the principal's authority is over (soon, if it already is); its streams
+   * close. Calls in flight are the door's to cancel: the answer that ended the lease must still be
+   * delivered. Returns the unsubscribe.
    */
   onEnd(principal: Principal, ended: (why: string) => void): () => void
   /** Calls `changed` when `visibleTools` may answer differently. Returns the unsubscribe. */

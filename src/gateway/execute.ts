@@ -119,7 +119,9 @@ function noteOf(reply: UpstreamReply): string | null {
   return Number.isSafeInteger(number) ? `#${number}` : null
 }
 
-/** A link without what may be secret in it: credentials, query and fragment stay out of the ledger. */
+/**
+ * A link without what may be secret in it: credentials, query and fragment stay out of the ledger.
+ */
 function linkOf(text: string): string | null {
   const url = URL.parse(text)
   if (url === null || !/^https?:$/.test(url.protocol)) return null

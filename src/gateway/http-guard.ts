@@ -19,7 +19,9 @@ const ONCE_ONLY = new Set([
 ])
 
 export interface HostRules {
-  /** Host names, without port, under which this gateway may be addressed besides the loopback ones. */
+  /**
+   * Host names, without port, under which this gateway may be addressed besides the loopback ones.
+   */
   readonly hosts: readonly string[]
   /** Origins of browser pages that may call it, besides those served from loopback hosts. */
   readonly origins: readonly string[]
@@ -32,8 +34,8 @@ export interface Refusal {
 }
 
 /**
- * DNS rebinding (threat 37): a page whose name was pointed at this machine sends its own name in `Host`
- * and in `Origin`. Both have to be ours.
+ * DNS rebinding (threat 37): a page whose name was pointed at this machine sends its own name in
+ * `Host` and in `Origin`. Both have to be ours.
  */
 export function checkHost(req: IncomingMessage, rules: HostRules): Refusal | null {
   const host = hostName(req.headers.host)

@@ -26,8 +26,8 @@ interface Patience {
 }
 
 /**
- * What this process executes now, and who waits for what. Hears of every durable entry: the end of a
- * lease aborts its calls, an answer to an ask wakes the calls that are held for it.
+ * What this process executes now, and who waits for what. Hears of every durable entry: the end of
+ * a lease aborts its calls, an answer to an ask wakes the calls that are held for it.
  */
 export class InFlight {
   readonly #runs: Runs
@@ -92,8 +92,8 @@ export class InFlight {
   }
 
   /**
-   * Takes the lead of the calls held for an ask; null if another call has it. All of them are the same
-   * call, a yes is for one: who repeats a call that is held must not bring about a second one.
+   * Takes the lead of the calls held for an ask; null if another call has it. All of them are the
+   * same call, a yes is for one: who repeats a call that is held must not bring about a second one.
    */
   lead(ask: AskId): Lead | null {
     if (this.#leads.has(ask)) return null

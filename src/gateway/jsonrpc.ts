@@ -118,11 +118,12 @@ function countMembers(value: unknown): number | null {
 }
 
 /**
- * Parses JSON once and strictly: valid UTF-8, bounded nesting, no member named twice, no number that
- * a double cannot hold. What is decided on is then exactly what is sent on after serialising again.
+ * Parses JSON once and strictly: valid UTF-8, bounded nesting, no member named twice, no number
+ * that a double cannot hold. What is decided on is then exactly what is sent on after serialising
+ * again.
  *
- * A repeated member vanishes in `JSON.parse`, so fewer members survive than the text has colons; that
- * also finds repetitions that differ only in escapes (`"a"` and `"\u0061"`).
+ * A repeated member vanishes in `JSON.parse`, so fewer members survive than the text has colons;
+ * that also finds repetitions that differ only in escapes (`"a"` and `"\u0061"`).
  */
 export function parseStrict(input: Buffer | string): Result<unknown, ReadError> {
   if (typeof input !== 'string' && !isUtf8(input)) {

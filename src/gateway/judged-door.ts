@@ -37,8 +37,8 @@ export class JudgedDoor implements Door {
     const verified = await verifyBadge(token, this.#verifier, this.#parts.clock())
     if (!verified.ok) return null
     const badge = verified.value
-    // A run that the store does not know is nobody (threat 28). A store that cannot say is no answer:
-    // the request fails, and the client keeps its badge.
+    // A run that the store does not know is nobody (threat 28). A store that cannot say is no
+    // answer: the request fails, and the client keeps its badge.
     const live = this.#parts.runs.tree(badge)
     const isKnown = (tree: Tree | null) => tree?.runs.get(badge.run)?.lease?.id === badge.lease
     if (!isKnown(await live.read()) && !isKnown(await live.read({ fresh: true }))) return null

@@ -157,7 +157,9 @@ export class LegacyServer {
     )
   }
 
-  /** A notification or a response. Only requests reach anything; one without an id is no request. */
+  /**
+   * A notification or a response. Only requests reach anything; one without an id is no request.
+   */
   #receive(session: Session, message: Exclude<RpcMessage, Request>): RpcReply | null {
     if (message.kind === 'response') return null
     if (!message.method.startsWith('notifications/')) {

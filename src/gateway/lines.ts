@@ -14,7 +14,10 @@ export class LineReader {
     onLine: (line: string) => void
     /** A line exceeds the limit: the peer is broken or hostile, and its framing is lost. */
     onTooLong: () => void
-    /** Bytes are not UTF-8, and their lines are dropped. Without it they are decoded as well as can be. */
+    /**
+     * Bytes are not UTF-8, and their lines are dropped. Without it they are decoded as well as can
+     * be.
+     */
     onNotUtf8?: () => void
   }) {
     this.#lineBytesMax = options.lineBytesMax

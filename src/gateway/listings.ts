@@ -3,7 +3,10 @@ import type { Gate } from './gate.ts'
 import { isObject, type JsonObject } from './jsonrpc.ts'
 import type { Upstream } from './upstream.ts'
 
-/** How long a listing waits for upstreams that are still starting; they are announced when they are up. */
+/**
+ * How long a listing waits for upstreams that are still starting; they are announced when they are
+ * up.
+ */
 export const READY_WAIT_MS = 10_000
 
 /** The tools that this principal may see, of all upstreams, under their clients' names. */
@@ -97,7 +100,9 @@ export function readFilter(params: JsonObject): ChangeFilter | null {
   }
 }
 
-/** Calls `send` with the notification of each change that the filter wants. Returns the unsubscribe. */
+/**
+ * Calls `send` with the notification of each change that the filter wants. Returns the unsubscribe.
+ */
 export function watchListings(
   gate: Gate,
   principal: Principal,

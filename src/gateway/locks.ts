@@ -12,14 +12,16 @@ interface Lock {
 }
 
 /**
- * Locks over working trees, held from the classification of a call until its upstream has answered: a
- * probed branch must still be checked out when the tool runs. First come, first served, so that a
+ * Locks over working trees, held from the classification of a call until its upstream has answered:
+ * a probed branch must still be checked out when the tool runs. First come, first served, so that a
  * writer is not starved by readers.
  */
 export class Locks {
   readonly #locks = new Map<string, Lock>()
 
-  /** Keys come in one order for everybody (`serialOf`), so that no two calls wait for each other. */
+  /**
+   * Keys come in one order for everybody (`serialOf`), so that no two calls wait for each other.
+   */
   async acquire(serials: readonly Serial[]): Promise<() => void> {
     const held: Serial[] = []
     for (const serial of serials) {

@@ -90,8 +90,8 @@ export const UPSTREAM_NOTIFICATIONS: Readonly<Record<string, MethodRule>> = {
 }
 
 /**
- * The rule for a request of a client. Anything unknown is denied, and so is a method of the other era
- * (threat 27: no method gets by because nobody thought of it).
+ * The rule for a request of a client. Anything unknown is denied, and so is a method of the other
+ * era (threat 27: no method gets by because nobody thought of it).
  */
 export function ruleOf(
   method: string,

@@ -32,7 +32,9 @@ const CACHEABLE = new Set([
   'resources/read',
 ])
 
-/** What an upstream may ask of a client, and nothing that we would have to serve (such as tasks). */
+/**
+ * What an upstream may ask of a client, and nothing that we would have to serve (such as tasks).
+ */
 const RELAYED = new Set(['elicitation', 'sampling', 'roots'])
 
 /** Which member of `params` the header `Mcp-Name` repeats. */
@@ -86,8 +88,8 @@ function invalidEnvelope(key: string): RpcError {
 }
 
 /**
- * Checks that the headers say what the body says (threat 21). The body is decided on; but whoever stands
- * between has acted on the headers, so a request that says two things is refused.
+ * Checks that the headers say what the body says (threat 21). The body is decided on; but whoever
+ * stands between has acted on the headers, so a request that says two things is refused.
  */
 export function checkHeaders(
   headers: IncomingHttpHeaders,
@@ -131,8 +133,8 @@ export async function discover(gate: Gate): Promise<RpcReply> {
 }
 
 /**
- * A reply as the modern era wants it: results say of which type they are, and those that may be cached
- * only by the one who asked (threat 25); codes that the revision has retired are replaced.
+ * A reply as the modern era wants it: results say of which type they are, and those that may be
+ * cached only by the one who asked (threat 25); codes that the revision has retired are replaced.
  */
 export function toModern(method: string, reply: RpcReply): RpcReply {
   if ('error' in reply) {

@@ -1,6 +1,6 @@
 /**
- * Names that clients see. A tool or prompt is `server.name`: server names have no dot, so the first dot
- * splits it, one way only, and two servers can never present the same name (threat 31).
+ * Names that clients see. A tool or prompt is `server.name`: server names have no dot, so the first
+ * dot splits it, one way only, and two servers can never present the same name (threat 31).
  */
 const SERVER_NAME = /^[a-z][a-z0-9-]{0,31}$/
 /** What MCP allows in a tool name; ASCII only, so no two names look alike. */
@@ -57,7 +57,9 @@ export function decodeHeaderValue(value: string): string | null {
   }
 }
 
-/** The same value as a header carries it: printable ASCII as it is, everything else in the sentinel. */
+/**
+ * The same value as a header carries it: printable ASCII as it is, everything else in the sentinel.
+ */
 export function encodeHeaderValue(value: string): string {
   return HEADER_SAFE.test(value) && !SENTINEL_SHAPE.test(value)
     ? value

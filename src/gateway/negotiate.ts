@@ -46,8 +46,8 @@ export function envelopeFor(client: ClientInfo): JsonObject {
 }
 
 /**
- * Finds out which era an upstream speaks: `server/discover` first, and `initialize` when the answer is
- * no modern evidence, as the specification's client does.
+ * Finds out which era an upstream speaks: `server/discover` first, and `initialize` when the answer
+ * is no modern evidence, as the specification's client does.
  */
 export async function negotiate(
   link: Link,

@@ -3,9 +3,9 @@ import type { Upstreams } from './upstreams.ts'
 
 /**
  * Which server a resource URI belongs to. URIs are passed on as they are, because results and links
- * refer to them; so the owner is found, and never guessed: the server that lists the URI, else the one
- * whose template begins like it, else the only one that offers resources. A URI that two servers claim
- * belongs to neither, so no server can take another's by listing it too.
+ * refer to them; so the owner is found, and never guessed: the server that lists the URI, else the
+ * one whose template begins like it, else the only one that offers resources. A URI that two
+ * servers claim belongs to neither, so no server can take another's by listing it too.
  */
 export async function ownerOfResource(
   upstreams: Upstreams,

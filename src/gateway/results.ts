@@ -12,8 +12,9 @@ const NONCE_BYTES = 12
 const TAG_BYTES = 16
 
 /**
- * Outcomes of calls, to be handed out again when the same call is repeated. What may be repeated after
- * a restart (the client gave the key) is stored, encrypted with a key that is not in the database.
+ * Outcomes of calls, to be handed out again when the same call is repeated. What may be repeated
+ * after a restart (the client gave the key) is stored, encrypted with a key that is not in the
+ * database.
  */
 export class Results {
   readonly #store: Store

@@ -51,8 +51,8 @@ export class SessionTable {
   }
 
   /**
-   * The session of this id, if this principal opened it. A session id is a name and no credential: for
-   * anybody else it does not exist.
+   * The session of this id, if this principal opened it. A session id is a name and no credential:
+   * for anybody else it does not exist.
    */
   find(id: string, principal: Principal): Session | null {
     const session = this.#sessions.get(id)

@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-/** Silence after which an answer becomes a stream with comments, so that no proxy gives up on it. */
+/**
+ * Silence after which an answer becomes a stream with comments, so that no proxy gives up on it.
+ */
 const KEEP_ALIVE_MS = 15_000
 /** What may wait for a client that does not read; it is disconnected beyond that. */
 const UNREAD_BYTES_MAX = 16 * 1024 * 1024
@@ -73,8 +75,9 @@ export class EventStream {
 }
 
 /**
- * The answer to one POST: plain JSON, unless something has to be said before it (then a stream, if the
- * client takes one). Nothing is buffered: what comes after the stream has begun is sent as it comes.
+ * The answer to one POST: plain JSON, unless something has to be said before it (then a stream, if
+ * the client takes one). Nothing is buffered: what comes after the stream has begun is sent as it
+ * comes.
  */
 export class PostAnswer {
   readonly #res: ServerResponse

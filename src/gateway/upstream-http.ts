@@ -51,8 +51,8 @@ const NAME_SOURCE: Readonly<Record<string, string>> = {
 type Reply = Dispatcher.ResponseData
 
 /**
- * An MCP server behind Streamable HTTP. Sends the configured headers and its own, never a header of a
- * client. Redirects are not followed: the headers are for this origin only.
+ * An MCP server behind Streamable HTTP. Sends the configured headers and its own, never a header of
+ * a client. Redirects are not followed: the headers are for this origin only.
  */
 export class HttpLink implements Link {
   readonly kind = 'http'

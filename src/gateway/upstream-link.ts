@@ -29,8 +29,8 @@ export const UPSTREAM_IN_FLIGHT_MAX = 10_000
 /** Why there is no answer. */
 export interface Failure {
   /**
-   * False only when the upstream certainly did not act on it: never sent, or refused by its transport.
-   * INVARIANT: when in doubt, true; the caller treats the outcome as unknown.
+   * False only when the upstream certainly did not act on it: never sent, or refused by its
+   * transport. INVARIANT: when in doubt, true; the caller treats the outcome as unknown.
    */
   readonly sent: boolean
   readonly why:
@@ -82,7 +82,9 @@ export interface Diagnostics {
   readonly stderr: string
 }
 
-/** One connection to one upstream. Requests get ids of the link's own; answers find their caller. */
+/**
+ * One connection to one upstream. Requests get ids of the link's own; answers find their caller.
+ */
 export interface Link {
   readonly kind: 'stdio' | 'http'
   /** Resolves when requests can be sent; rejects with an Error that says why not. */

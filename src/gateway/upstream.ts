@@ -247,7 +247,9 @@ export class Upstream {
     this.#settled.resolve()
   }
 
-  /** A connection that is over, for whatever reason. Later reports about the same one are ignored. */
+  /**
+   * A connection that is over, for whatever reason. Later reports about the same one are ignored.
+   */
   #lost(link: Link, why: string): void {
     if (this.#link !== link || this.#isClosed()) return
     this.#link = null

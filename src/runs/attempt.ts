@@ -29,7 +29,8 @@ export type Answer = Result<Reply, Refusal> | Thrown
 
 /**
  * One try to decide commands one after the other, each on what the ones before it have made of the
- * tree. Nothing of it is durable. It owns the tree that it is given, which `evolve` changes in place.
+ * tree. Nothing of it is durable. It owns the tree that it is given, which `evolve` changes in
+ * place.
  */
 export class Attempt {
   tree: Tree | null

@@ -35,15 +35,17 @@ export interface LiveOptions {
   readonly clock: () => Instant
   /**
    * Told of every durable entry once, in order: this process's before its commands are answered,
-   * another's when the copy is next loaded. Not told of what stood in the tree when it was first loaded.
+   * another's when the copy is next loaded. Not told of what stood in the tree when it was first
+   * loaded.
    */
   readonly appended: (tree: Tree, entries: readonly Entry[]) => void
 }
 
 /**
- * The one writer of a run tree in this process. Commands that arrive while an append is under way are
- * decided together and appended once. A conflict (another process was first) or a failure of the store
- * throws the copy in memory away and loads it again: recovery and the normal path share this code.
+ * The one writer of a run tree in this process. Commands that arrive while an append is under way
+ * are decided together and appended once. A conflict (another process was first) or a failure of
+ * the store throws the copy in memory away and loads it again: recovery and the normal path share
+ * this code.
  *
  * INVARIANT: no answer is given before the entries that it rests on are durable.
  * INVARIANT: only `#drain` loads, compares or changes the copy, one thing at a time.
@@ -93,8 +95,8 @@ export class LiveTree {
   }
 
   /**
-   * The copy in memory, without waiting; null if there is none. It may be ahead of what is durable, so
-   * only what is decided again, or only shown, may rest on it.
+   * The copy in memory, without waiting; null if there is none. It may be ahead of what is durable,
+   * so only what is decided again, or only shown, may rest on it.
    */
   peek(): Tree | null {
     return this.#loaded ? this.#tree : null

@@ -18,7 +18,9 @@ const CLOSED_KEPT = 100
 const FOLD_MS = 1_000
 /** Between looks at whether the calls of an ended tree have answered. */
 const CLOSE_POLL_MS = 20
-/** Settlements that the store has refused and that are tried again; more than this is a dead store. */
+/**
+ * Settlements that the store has refused and that are tried again; more than this is a dead store.
+ */
 const OWED_MAX = 10_000
 
 export type Listener = (tree: Tree, entries: readonly Entry[]) => void
@@ -33,8 +35,9 @@ export interface RunsOptions {
 type Settle = Extract<Command, { do: 'settle' }>
 
 /**
- * All run trees, as this process writes them. `execute` is the only way to change one. Background work
- * appends the ends that time has brought, settles calls of dead processes and closes ended trees.
+ * All run trees, as this process writes them. `execute` is the only way to change one. Background
+ * work appends the ends that time has brought, settles calls of dead processes and closes ended
+ * trees.
  */
 export class Runs {
   readonly executor: string
@@ -143,7 +146,8 @@ export class Runs {
 
   /**
    * The store could not say whether it holds these entries. An authorization that turns out to be
-   * stored was answered with a denial, so it is settled as never sent; an outcome is recorded later.
+   * stored was answered with a denial, so it is settled as never sent; an outcome is recorded
+   * later.
    */
   #owe(key: TreeKey, command: Command): void {
     if (this.#owed.size >= OWED_MAX) return
@@ -180,7 +184,9 @@ export class Runs {
     }
   }
 
-  /** Threat 62: what was revoked or spent after the backup is not known, so nothing goes on from it. */
+  /**
+   * Threat 62: what was revoked or spent after the backup is not known, so nothing goes on from it.
+   */
   async #endRestored(info: TreeInfo): Promise<void> {
     const reason = 'the database was restored from a backup, and what came after it is not known'
     const by = { server: 'daypass' } as const
@@ -218,7 +224,9 @@ export class Runs {
     await this.#options.store.sweep(now)
   }
 
-  /** Sees what other processes have appended, and tells the listeners: calls end, asks are answered. */
+  /**
+   * Sees what other processes have appended, and tells the listeners: calls end, asks are answered.
+   */
   async #follow(): Promise<void> {
     const byOrg = new Map<OrgId, LiveTree[]>()
     for (const live of this.#live.values()) {

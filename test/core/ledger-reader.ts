@@ -132,7 +132,9 @@ export class Reader {
     return own + below.reduce((sum, each) => sum + each, 0)
   }
 
-  /** What a living child holds: its limit, if the parent counted the action when they agreed on it. */
+  /**
+   * What a living child holds: its limit, if the parent counted the action when they agreed on it.
+   */
   #actionReserved(child: RunId, parent: RunId, action: string): number {
     const agreed = this.#leases(child).at(-1)!
     const then = new Reader(this.entries.slice(0, agreed.seq))
@@ -174,7 +176,9 @@ export class Reader {
     return charge
   }
 
-  /** An overrun counts as far as the budget reached at that moment, up to the first living lease. */
+  /**
+   * An overrun counts as far as the budget reached at that moment, up to the first living lease.
+   */
   #overrun(run: RunId, seq: number, overrun: number): number {
     const then = new Reader(this.entries.slice(0, seq - 1))
     let charged = overrun

@@ -85,8 +85,8 @@ function refusedAsk(world: World): void {
 }
 
 /**
- * One row for each reason, in the order of precedence: how to break a sound call so that this reason
- * applies. Each also stays broken under all rows above it.
+ * One row for each reason, in the order of precedence: how to break a sound call so that this
+ * reason applies. Each also stays broken under all rows above it.
  */
 const ROWS: Readonly<Record<Reason, (world: World) => void>> = {
   // biome-ignore format: an aligned table

@@ -6,8 +6,9 @@ import { actionMatches, termsDenial, termsFailure } from './reference-terms.ts'
 import type { CommandOf } from './support.ts'
 
 /**
- * A second opinion on `authorize`, written for the tests and for nothing else: it keeps no state, reads
- * the whole ledger for every question, and shares no code with src/core. Slow and plain on purpose.
+ * A second opinion on `authorize`, written for the tests and for nothing else: it keeps no state,
+ * reads the whole ledger for every question, and shares no code with src/core. Slow and plain on
+ * purpose.
  */
 export interface Opinion {
   readonly kind: 'allow' | 'resume' | 'deny' | 'ask' | 'join' | 'replay'

@@ -28,7 +28,9 @@ describe('refusals', () => {
   })
 })
 
-/** What a person's yes must pass, in this order: each step breaks the yes, and all that follow stay. */
+/**
+ * What a person's yes must pass, in this order: each step breaks the yes, and all that follow stay.
+ */
 const APPROVAL_STEPS: readonly (readonly [RefusalCode, (book: Book, yes: Command) => Command])[] = [
   ['run_unknown', (_, yes) => ({ ...yes, run: 'run_nobody' }) as Command],
   [

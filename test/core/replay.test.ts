@@ -96,8 +96,8 @@ describe('replay', () => {
   })
 
   /**
-   * What a command says is input: nothing but the hash chain can tell whether it was altered. All that
-   * follows from it is computed again.
+   * What a command says is input: nothing but the hash chain can tell whether it was altered. All
+   * that follows from it is computed again.
    */
   test('law: altering any one result of a decision is found', () => {
     let altered = 0

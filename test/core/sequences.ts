@@ -19,8 +19,9 @@ import {
 } from './support.ts'
 
 /**
- * Random lives of run trees. A move names what to do and picks whom by number; which run, call or ask
- * that is, the tree of the moment says. So every sequence stays meaningful when fast-check shrinks it.
+ * Random lives of run trees. A move names what to do and picks whom by number; which run, call or
+ * ask that is, the tree of the moment says. So every sequence stays meaningful when fast-check
+ * shrinks it.
  */
 export interface Move {
   readonly do: Command['do'] | 'again'
@@ -163,7 +164,9 @@ function pick<T>(all: readonly T[], index: number): T | undefined {
   return all[index % Math.max(1, all.length)]
 }
 
-/** Mostly one that fits, so that sequences get somewhere; now and then any, so that refusals occur. */
+/**
+ * Mostly one that fits, so that sequences get somewhere; now and then any, so that refusals occur.
+ */
 function prefer<T>(all: readonly T[], fits: (one: T) => boolean, index: number): T | undefined {
   const fitting = all.filter(fits)
   return index % 8 === 7 || fitting.length === 0 ? pick(all, index) : pick(fitting, index)

@@ -18,7 +18,9 @@ export interface DirectRouter {
   close(): Promise<void>
 }
 
-/** Connects an MCP client that speaks the newest revision the server knows, or only the legacy ones. */
+/**
+ * Connects an MCP client that speaks the newest revision the server knows, or only the legacy ones.
+ */
 export async function connectClient(
   transport: Transport,
   mode: 'auto' | 'legacy' = 'auto',

@@ -10,7 +10,9 @@ import type { RpcReply } from '../../../src/gateway/jsonrpc.ts'
 import type { UpstreamReply } from '../../../src/gateway/upstream-link.ts'
 import type { Upstreams } from '../../../src/gateway/upstreams.ts'
 
-/** A door for the tests of what stands around it: allows everything that is not listed in `denied`. */
+/**
+ * A door for the tests of what stands around it: allows everything that is not listed in `denied`.
+ */
 export class TestDoor implements Door {
   readonly calls: { principal: Principal; request: ToolCallRequest }[] = []
   readonly judged: JudgedRequest[] = []

@@ -1,6 +1,6 @@
 /**
- * A hand-written legacy MCP server on stdio that does what an SDK would not let it do; the first argument
- * says what. Every line it receives goes to the file in RAW_LOG.
+ * A hand-written legacy MCP server on stdio that does what an SDK would not let it do; the first
+ * argument says what. Every line it receives goes to the file in RAW_LOG.
  */
 import { appendFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'

@@ -1,4 +1,6 @@
-/** Requests that clients may send, by the schemas of the revisions; kept apart from what we built. */
+/**
+ * Requests that clients may send, by the schemas of the revisions; kept apart from what we built.
+ */
 export const METHODS_OF_SPECIFICATION: Readonly<Record<string, readonly ('legacy' | 'modern')[]>> =
   {
     initialize: ['legacy'],
