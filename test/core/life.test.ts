@@ -178,6 +178,22 @@ describe('death', () => {
     expect(book.denied('doc.read')).toBe('lease_expired')
   })
 
+  test('an event that succeeds after the expiry does not make it another death', () => {
+    const book = active({ expiresInSeconds: 60, until: ['pr.open'] })
+    const call = book.allowed('pr.open')
+    book.pass(90)
+    book.settle(call)
+    expect(book.lease()).toMatchObject({ endReason: 'expired', endedAt: T0 + 60 * SECOND })
+  })
+
+  test('a child that expired before its parent ended keeps its own death', () => {
+    const book = active({ delegate: DELEGATE })
+    book.must(book.delegation(CHILD, { expiresInSeconds: 60 }))
+    book.pass(90)
+    book.must({ do: 'revoke', run: ROOT, by: APPROVER, reason: 'stop' })
+    expect(book.lease(CHILD)).toMatchObject({ endReason: 'expired', endedAt: T0 + 60 * SECOND })
+  })
+
   test('exhausted ends when nothing is in flight', () => {
     const book = active({ maxToolCalls: 2 })
     const [first, second] = [book.allowed('doc.read'), book.allowed('doc.read')]
