@@ -13,7 +13,6 @@ import { mergePin, type Pins, readPins, writePins } from './catalog/pin.ts'
 import type { Instant } from './core/id.ts'
 import { err, ok, type Result } from './core/result.ts'
 import type { Vocabulary } from './core/vocabulary.ts'
-import type { CallParts } from './gateway/call.ts'
 import { Rounds } from './gateway/call-key.ts'
 import { type Desk, Desks } from './gateway/desk.ts'
 import { createMcpHandler } from './gateway/http-server.ts'
@@ -21,6 +20,7 @@ import { InFlight } from './gateway/in-flight.ts'
 import { JudgedDoor } from './gateway/judged-door.ts'
 import { Locks } from './gateway/locks.ts'
 import type { ClientInfo } from './gateway/negotiate.ts'
+import type { CallParts } from './gateway/passage.ts'
 import { Results } from './gateway/results.ts'
 import type { UpstreamConfig } from './gateway/upstream.ts'
 import { Upstreams } from './gateway/upstreams.ts'
@@ -79,7 +79,10 @@ export interface Daypass {
   close(): Promise<void>
 }
 
-/** Starts everything in this process. Problems are for a person to read. */
+/**
+ * Starts everything in this process. Problems of the configuration are for a person to read; rejects
+ * when the machine does not let it start.
+ */
 export async function startDaypass(options: DaypassOptions): Promise<Result<Daypass, string[]>> {
   const configured = options.configFile === null ? ok(EMPTY_CONFIG) : loadConfig(options.configFile)
   if (!configured.ok) return configured
@@ -102,9 +105,9 @@ export async function startDaypass(options: DaypassOptions): Promise<Result<Dayp
     store = await openStore(options)
     return ok(await assemble({ options, config, desks, pins: pins.value, clock, keys, store }))
   } catch (error) {
-    // A port in use, a damaged key, a database that was restored: for a person to read.
+    // A port in use, a damaged key, a database that was restored: nothing stays open.
     await store?.close()
-    return err([error instanceof Error ? error.message : String(error)])
+    throw error
   }
 }
 

@@ -1,17 +1,14 @@
 import type { Reply } from '../core/decision.ts'
 import type { Facts } from '../core/facts.ts'
-import type { AskId, CallId, Instant } from '../core/id.ts'
-import type { Vocabulary } from '../core/vocabulary.ts'
+import type { AskId, CallId } from '../core/id.ts'
 import { newId } from '../runs/new-id.ts'
-import type { Runs } from '../runs/runs.ts'
-import { type CallKey, callKeyOf, type Rounds } from './call-key.ts'
+import { type CallKey, callKeyOf } from './call-key.ts'
 import { type DenialContext, denialNotice, whatOf } from './denial.ts'
-import { type Desks, factsOfMethod } from './desk.ts'
+import { factsOfMethod } from './desk.ts'
 import type { JudgedRequest, Principal, ToolCallRequest } from './door.ts'
 import { execute } from './execute.ts'
-import type { InFlight, Lead } from './in-flight.ts'
+import type { Lead } from './in-flight.ts'
 import { INVALID_PARAMS, type JsonObject, type RpcReply, rpcError } from './jsonrpc.ts'
-import type { Locks } from './locks.ts'
 import {
   asRpcError,
   asToolResult,
@@ -22,42 +19,13 @@ import {
   unavailableNotice,
   waitingNotice,
 } from './notice.ts'
-import type { Results } from './results.ts'
-import { CALL_TOTAL_MS, type UpstreamReply } from './upstream-link.ts'
-import type { Upstreams } from './upstreams.ts'
+import type { CallParts, Passage } from './passage.ts'
+import { CALL_TOTAL_MS } from './upstream-link.ts'
 
 /** How long a call is held while a person is asked; then the client is told to repeat it. */
 const ASK_HOLD_MS = 45_000
 /** Beyond the longest wait for an answer: another process may then settle the call as unknown. */
 const DEADLINE_SECONDS = CALL_TOTAL_MS / 1000 + 60
-
-export interface CallParts {
-  readonly runs: Runs
-  readonly desks: Desks
-  readonly upstreams: Upstreams
-  readonly locks: Locks
-  readonly inFlight: InFlight
-  readonly results: Results
-  readonly rounds: Rounds
-  readonly vocabulary: Vocabulary
-  readonly clock: () => Instant
-  /** Shorter in tests. */
-  readonly askHoldMs?: number
-}
-
-/** A request on its way through the door: what it takes beside the verdict. */
-export interface Passage {
-  readonly principal: Principal
-  readonly key: CallKey
-  readonly facts: (salt: string) => Facts | Promise<Facts>
-  readonly serials: Parameters<Locks['acquire']>[0]
-  readonly send: (signal: AbortSignal) => Promise<UpstreamReply>
-  readonly signal: AbortSignal
-  readonly server: string
-  readonly tool: string
-  /** How the client reads what the engine says. */
-  readonly say: (notice: Notice) => RpcReply
-}
 
 /**
  * The path of a call (design §5): facts, verdict, durable record, upstream, settlement. Whatever

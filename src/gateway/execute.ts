@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto'
 import { isOver } from '../core/chain.ts'
 import type { Outcome } from '../core/command.ts'
 import type { CallId } from '../core/id.ts'
-import type { CallParts, Passage } from './call.ts'
 import { type DenialContext, endText, whatOf } from './denial.ts'
 import { toClient } from './dispatch.ts'
 import type { JsonObject, RpcReply } from './jsonrpc.ts'
 import { failureNotice, unreadableNotice, withoutOurMeta } from './notice.ts'
+import type { CallParts, Passage } from './passage.ts'
 import { failure, type UpstreamReply } from './upstream-link.ts'
 
 /** A link longer than this says more than what was made. */

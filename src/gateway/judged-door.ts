@@ -3,9 +3,10 @@ import { type Badge, tokenHash, verifyBadge } from '../badge/badge.ts'
 import { chainOf, isOver, isUsable } from '../core/chain.ts'
 import { deniesAction, matchesAction } from '../core/pattern.ts'
 import type { Lease, Run, Tree } from '../core/tree.ts'
-import { type CallParts, passCall, passMethod } from './call.ts'
+import { passCall, passMethod } from './call.ts'
 import type { Door, JudgedRequest, Principal, ToolCallRequest, UpstreamTool } from './door.ts'
 import type { RpcReply } from './jsonrpc.ts'
+import type { CallParts } from './passage.ts'
 
 /** Badges that were verified; a cache, since state is decided on at every use. */
 const VERIFIED_MAX = 10_000
