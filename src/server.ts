@@ -35,7 +35,9 @@ import { VERSION } from './version.ts'
 export const LOCAL_ORG = 'local'
 
 export interface DaypassOptions {
-  /** `.daypass`: database, keys, pins, receipts. Null: everything in memory, gone with the process. */
+  /**
+   * `.daypass`: database, keys, pins, receipts. Null: everything in memory, gone with the process.
+   */
   readonly folder: string | null
   /** `daypass.yaml`; null: no servers. */
   readonly configFile: string | null
@@ -47,7 +49,9 @@ export interface DaypassOptions {
   readonly servers?: boolean
   readonly port?: number
   readonly clock?: () => Instant
-  /** What to do with a database that has lost entries; accepting the loss ends every lease in it. */
+  /**
+   * What to do with a database that has lost entries; accepting the loss ends every lease in it.
+   */
   readonly rollback?: 'refuse' | 'accept'
   /** How long a call is held while a person is asked. */
   readonly askHoldMs?: number
@@ -80,8 +84,8 @@ export interface Daypass {
 }
 
 /**
- * Starts everything in this process. Problems of the configuration are for a person to read; rejects
- * when the machine does not let it start.
+ * Starts everything in this process. Problems of the configuration are for a person to read;
+ * rejects when the machine does not let it start.
  */
 export async function startDaypass(options: DaypassOptions): Promise<Result<Daypass, string[]>> {
   const configured = options.configFile === null ? ok(EMPTY_CONFIG) : loadConfig(options.configFile)

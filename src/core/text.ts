@@ -1,7 +1,8 @@
 /**
  * Characters that a reader does not see or that reorder what the reader sees: controls, bidi marks,
- * zero-width and filler characters, variation selectors, tags, noncharacters. The ranges are written
- * out, not taken from `\p{…}`, so that a replay under a newer Unicode gives the same verdict.
+ * zero-width and filler characters, variation selectors, tags, noncharacters. The ranges are
+ * written out, not taken from `\p{…}`, so that a replay under a newer Unicode gives the same
+ * verdict.
  */
 const HIDDEN =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: finding control characters is its purpose
@@ -10,10 +11,14 @@ const HIDDEN =
 
 const HIDDEN_ALL = new RegExp(HIDDEN.source, 'gu')
 
-/** Longest piece of user input that a message repeats; the rest is cut, so that logs stay readable. */
+/**
+ * Longest piece of user input that a message repeats; the rest is cut, so that logs stay readable.
+ */
 const QUOTED_CHARS_MAX = 120
 
-/** Whether the text has a character that is invisible or reorders others, or half a surrogate pair. */
+/**
+ * Whether the text has a character that is invisible or reorders others, or half a surrogate pair.
+ */
 export function hasHidden(text: string): boolean {
   return HIDDEN.test(text) || !text.isWellFormed()
 }
