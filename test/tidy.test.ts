@@ -291,6 +291,35 @@ describe('size and style', () => {
   })
 })
 
+describe('threats', () => {
+  const list = readFileSync(join(ROOT, 'docs/threats.md'), 'utf8')
+  const known = new Map([...list.matchAll(/^(\d+)\. (.+)$/gm)].map(([, id, text]) => [id!, text!]))
+
+  test('are numbered without a gap', () => {
+    expect([...known.keys()]).toEqual([...known.keys()].map((_, index) => String(index + 1)))
+  })
+
+  test('have the numbers that comments and tests name', () => {
+    const named = threatsNamedIn(ALL)
+    expect(named.size).toBeGreaterThan(40)
+    expect([...named].filter((id) => !known.has(id))).toEqual([])
+  })
+
+  test('are named by a test, or marked', () => {
+    const named = threatsNamedIn(ALL.filter(({ path }) => path.endsWith('.test.ts')))
+    const silent = [...known].filter(([id, text]) => !named.has(id) && !/\*\(no/.test(text))
+    expect(silent.map(([id]) => id)).toEqual([])
+  })
+})
+
+/** `threat 27`, `threats 6, 7`, `Threats 18 and 80`. */
+function threatsNamedIn(sources: readonly Source[]): Set<string> {
+  const mentions = sources.flatMap(({ text }) => [
+    ...text.matchAll(/\bthreats? (\d+(?:(?:, | and )\d+)*)/gi),
+  ])
+  return new Set(mentions.flatMap(([, numbers]) => numbers!.match(/\d+/g)!))
+}
+
 /** Each rule finds what it is there for: a scanner that sees nothing would be green for ever. */
 describe('the scanner', () => {
   const core = (text: string) => coreFaults([sourceOf('src/core/sample.ts', text)])
