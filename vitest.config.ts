@@ -6,6 +6,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',
+    // Most tests wait for servers and the disk: one worker for each core, not one less.
+    maxWorkers: '100%',
     allowOnly: false,
   },
 })
