@@ -313,6 +313,23 @@ describe('limits', () => {
   })
 })
 
+describe('the configuration', () => {
+  test('every field that is read is listed', () => {
+    const lists = [...nodesOf(treeOf('src/authority/config.ts'))].flatMap((node) => {
+      const isCheck = node.type === 'CallExpression' && (node.callee as Node).name === 'only'
+      return isCheck ? [(node.arguments as Node[])[3]] : []
+    })
+    const fields = lists.flatMap((list) =>
+      [...nodesOf(list)].flatMap(({ type, value }) =>
+        type === 'Literal' ? [value as string] : [],
+      ),
+    )
+    expect(fields.length).toBeGreaterThan(10)
+    const named = new Set(names(section('Configuration')).flatMap((name) => name.split('.')))
+    expect(fields.filter((field) => !named.has(field))).toEqual([])
+  })
+})
+
 describe('the command line', () => {
   test('every command and every exit status is listed', () => {
     const commands = createProgram(() => {}).commands.map((command) => command.name())
