@@ -264,7 +264,7 @@ async function answerOf(client: Client, call: ScriptCall): Promise<Omit<AgentSte
  */
 function shown(answer: { text: string; isError: boolean }): string {
   const lines = answer.text.split('\n').filter((each) => each.trim() !== '')
-  if (answer.isError) return lines.map((line) => `\n    | ${plain(line)}`).join('')
+  if (answer.isError) return lines.map((line) => `\n${plain(line)}`).join('')
   let line = lines.find((each) => /^\+(?!\+\+ )/.test(each)) ?? lines[0] ?? '(nothing)'
   try {
     line = JSON.stringify(JSON.parse(answer.text))

@@ -134,12 +134,13 @@ function allowedSection(
   return { label: 'Allowed', text, lines: lines.filter((line) => line != null) }
 }
 
-/** Where each grant holds. Several grants each say what they are about. */
+/** Where each grant holds. One that permits only a part says which. */
 function scopeLines(
   terms: Terms,
   permissions: readonly Permission[],
   vocabulary: Vocabulary,
 ): PromptLine[] {
+  const everything = new Set(permissions.map((permission) => permission.phrase)).size
   return terms.grants.flatMap((grant, index) => {
     const given = permissions.filter((permission) => permission.grants.includes(index))
     if (given.length === 0) return []
@@ -147,8 +148,9 @@ function scopeLines(
       return [plain('on no resources: this is a ceiling, and no lease is under it')]
     }
     const scope = describeScope(grant, vocabulary)
-    if (terms.grants.length === 1) return [plain(scope)]
     const phrases = [...new Set(given.map((permission) => permission.phrase))]
+    // A grant of everything above says only where.
+    if (phrases.length === everything) return [plain(scope)]
     return [plain(`${phrases.join(', ')}: ${scope}`)]
   })
 }
