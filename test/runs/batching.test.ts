@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Entry } from '../../src/core/entry.ts'
 import { evolve } from '../../src/core/evolve.ts'
+import type { Facts } from '../../src/core/facts.ts'
 import { toSnapshot } from '../../src/core/snapshot.ts'
 import type { Tree } from '../../src/core/tree.ts'
 import { withFaults } from '../../src/store/faults.ts'
@@ -88,7 +89,7 @@ test('threat 18: a command that cannot be written down is rejected alone', async
   const { store } = counting()
   const runs = runsOf(store)
   const opened = await openRun(runs)
-  const poison = [
+  const poison: Facts[] = [
     { ...factsOf(), args: { text: '\ud800' } },
     { ...factsOf(), args: { number: Number.NaN } },
     { ...factsOf(), args: { text: 'x'.repeat(LIMITS.bodyBytes) } },
