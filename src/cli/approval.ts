@@ -94,7 +94,7 @@ async function answerOne(
     await approve(request, open, { policy })
     return null
   }
-  showPrompt(terminal, open.prompt, open.promptHash)
+  showPrompt(terminal, open.prompt, { hash: open.promptHash, alsoElsewhere: !request.yes })
   if (request.yes) {
     await approve(request, open, { person, via: 'terminal' })
     return null
@@ -109,10 +109,15 @@ function mayAnswer({ daypass, person }: ApprovalRequest, { approvers }: Terms): 
 }
 
 /** The prompt, and the code by which two people know that they see the same one. */
-export function showPrompt(terminal: Terminal, prompt: Prompt, hash: string): void {
+export function showPrompt(
+  terminal: Terminal,
+  prompt: Prompt,
+  { hash, alsoElsewhere }: { readonly hash: string; readonly alsoElsewhere: boolean },
+): void {
   terminal.say(renderPrompt(prompt, terminal))
   const short = shortIds([prompt.run]).get(prompt.run)!
-  terminal.say(`\nPrompt ${shortHash(hash)}, also for: daypass approve ${short}`)
+  const also = alsoElsewhere ? `, also for: daypass approve ${short}` : ''
+  terminal.say(`\nPrompt ${shortHash(hash)}${also}`)
 }
 
 async function approve(
@@ -261,7 +266,11 @@ async function answeredElsewhere({ daypass }: ApprovalRequest, open: OpenRun): P
   const end = entries.findLast((entry) => entry.type === 'lease.ended')
   await daypass.authority.close(open)
   const by = end !== undefined && 'command' in end && 'by' in end.command ? end.command.by : null
-  throw refused(by === null ? 'nobody' : actorWords(by), end?.note ?? null)
+  if (by === null) {
+    const why = end?.note ?? 'the request has ended'
+    throw new Failure(`not approved: ${printable(why)}\n  nothing was started.`, EXIT.notApproved)
+  }
+  throw refused(actorWords(by), end?.note ?? null)
 }
 
 /** Ends a request that will not be answered, so that nobody answers it later. */

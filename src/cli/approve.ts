@@ -47,7 +47,9 @@ async function approveRun({ terminal, api, options }: Answering, run: Run): Prom
   if (lease?.state !== 'requested' || prompt === null) {
     throw new Failure(`${run.id} does not wait for an answer; it is ${lease?.state ?? 'opening'}`)
   }
-  if (!options.json) showPrompt(terminal, prompt, lease.promptHash)
+  if (!options.json) {
+    showPrompt(terminal, prompt, { hash: lease.promptHash, alsoElsewhere: false })
+  }
   const deadline = lease.requestedAt + lease.rule.answerSeconds * 1000
   if (!options.yes) {
     const question = terminal.paint('bold', 'Allow it?')

@@ -1,6 +1,7 @@
 /**
- * An agent with a fixed script: calls the tools that its arguments name, one `server.tool=JSON` each,
- * and prints what comes back. `sleep=MS` waits, `hold` waits for the end, `exit=N` ends with N.
+ * An agent with a fixed script: calls the tools that its arguments name, one `server.tool=JSON`
+ * each, and prints what comes back. `sleep=MS` waits, `hold` waits for the end, `exit=N` ends with
+ * N.
  */
 import { readFileSync } from 'node:fs'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'

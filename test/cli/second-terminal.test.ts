@@ -1,0 +1,166 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import type { Receipt } from '../../src/ledger/receipt.ts'
+import { Place, type Running } from './support/cli.ts'
+
+async function runId(run: Running): Promise<string> {
+  await run.until('Allowed by')
+  return /run_[a-z0-9]{20}/.exec(run.stderr)![0]
+}
+
+test('revoke from a second terminal: no call is allowed afterwards, the receipt says who', async () => {
+  using place = new Place()
+  const read = place.step('read_text_file', 'a.txt')
+  const run = place.start([
+    'run',
+    '-l',
+    'lease.yaml',
+    '-y',
+    ...place.agent(read, 'sleep=4000', read),
+  ])
+  const id = await runId(run)
+  await run.until('ok: hello')
+  const shown = await place.cli(['show', id.slice(0, 8)])
+  expect(shown.stderr).toContain('+ allowed   file.read work/a.txt')
+  expect(shown.stderr).toContain('daypass revoke run_')
+  const revoked = await place.cli(['revoke', id.slice(0, 8), '--reason', 'enough'])
+  expect(revoked.code, revoked.stderr).toBe(0)
+  expect(revoked.stderr).toMatch(/x Revoked 1 run in \d+ ms\. No call is allowed from now on\./)
+  const ended = await run.ended
+  expect(ended.stdout.match(/ok: hello/g)).toHaveLength(1)
+  const [name = ''] = place.receipts()
+  const receipt = JSON.parse(
+    readFileSync(join(place.dir, '.daypass', 'receipts', name), 'utf8'),
+  ) as Receipt
+  expect(receipt.body.ended).toMatchObject({ reason: 'revoked', note: 'enough' })
+  expect((await place.cli(['verify', id])).code).toBe(0)
+})
+
+test('revoke while a call is in flight: it is cancelled, unknown, and the status says so', async () => {
+  using place = new Place()
+  slowServer(place)
+  const run = place.start([
+    'run',
+    '-l',
+    'slow.yaml',
+    '-y',
+    ...place.agent('slow.wait={"path":"work/a.txt"}'),
+  ])
+  const id = await runId(run)
+  await run.until('connected')
+  for (;;) {
+    const [, , , , calls] = (await place.cli(['ps'])).stdout.split('\t')
+    if (calls === '1/5') break
+  }
+  const revoked = await place.cli(['revoke', id])
+  expect(revoked.stderr).toContain('~ 1 call was in flight and was cancelled')
+  expect(revoked.stderr).toMatch(/Receipt: \S+\.json/)
+  const ended = await run.ended
+  expect(ended.code, ended.stderr).toBe(4)
+  expect(ended.stderr).toContain('1 unknown')
+  expect((await place.cli(['receipt', id])).code).toBe(4)
+  expect((await place.cli(['verify', id])).code).toBe(0)
+})
+
+test('suspend denies, resume allows again; both by name and with a reason', async () => {
+  using place = new Place()
+  const read = place.step('read_text_file', 'a.txt')
+  const steps = [read, 'sleep=3500', read, 'sleep=3500', read]
+  const run = place.start(['run', '-l', 'lease.yaml', '-y', ...place.agent(...steps)])
+  const id = await runId(run)
+  const first = await run.until('ok: hello')
+  expect((await place.cli(['suspend', id, '--reason', 'lunch'])).code).toBe(0)
+  const second = await run.until('lease_suspended', first)
+  expect((await place.cli(['resume', id])).code).toBe(0)
+  await run.until('ok: hello', second)
+  expect((await run.ended).code).toBe(0)
+})
+
+test('SIGINT revokes and reaches the agent; the receipt is printed', async () => {
+  using place = new Place()
+  const run = place.start(['run', '-l', 'lease.yaml', '-y', ...place.agent('hold')])
+  await runId(run)
+  await run.until('connected')
+  run.child.kill('SIGINT')
+  const ended = await run.ended
+  expect(ended.code, ended.stderr).toBe(130)
+  expect(ended.stderr).toContain('x Revoked. No call is allowed from now on.')
+  expect(ended.stderr).toMatch(/7 Ended because {7}mira@clord\.example revoked it: "Ctrl-C"/)
+})
+
+test('a run whose process was killed can still be revoked, and its receipt comes', async () => {
+  using place = new Place()
+  const run = place.start(['run', '-l', 'lease.yaml', '-y', ...place.agent('sleep=2000')])
+  const id = await runId(run)
+  await run.until('connected')
+  run.child.kill('SIGKILL')
+  await run.ended
+  expect((await place.cli(['ps'])).stdout).toContain(`${id}\tactive`)
+  const revoked = await place.cli(['revoke', id])
+  expect(revoked.code, revoked.stderr).toBe(0)
+  expect(revoked.stderr).toContain('Receipt: ')
+  expect((await place.cli(['verify', id])).code).toBe(0)
+})
+
+test('status --line is one line about the newest run, and nothing when there is none', async () => {
+  using place = new Place()
+  expect(await place.cli(['status', '--line'])).toEqual({ code: 0, stdout: '', stderr: '' })
+  const run = place.start(['run', '-l', 'lease.yaml', '-y', ...place.agent('hold')])
+  await runId(run)
+  await run.until('connected')
+  const { stdout } = await place.cli(['status', '--line'])
+  expect(stdout).toMatch(/^active {2}\d+:\d\d \| 0 used, 5 left of 5\n$/)
+  run.child.kill('SIGTERM')
+  expect((await run.ended).code).toBe(143)
+})
+
+/** A server whose only tool never answers, with a catalog of its own. */
+function slowServer(place: Place): void {
+  const sdk = fileURLToPath(new URL('../../node_modules/@modelcontextprotocol', import.meta.url))
+  place.write(
+    'slow.mjs',
+    `import { Server } from '${sdk}/server/dist/index.mjs'
+import { StdioServerTransport } from '${sdk}/server/dist/stdio.mjs'
+const server = new Server({ name: 'slow', version: '1' }, { capabilities: { tools: {} } })
+const inputSchema = { type: 'object', properties: { path: { type: 'string' } } }
+server.setRequestHandler('tools/list', () => ({ tools: [{ name: 'wait', inputSchema }] }))
+server.setRequestHandler('tools/call', () => new Promise(() => {}))
+await server.connect(new StdioServerTransport())
+`,
+  )
+  place.write('slow-catalog.yaml', SLOW_CATALOG)
+  place.write(
+    'daypass.yaml',
+    `servers:
+  slow:
+    command: [${process.execPath}, ./slow.mjs]
+    catalog: ./slow-catalog.yaml
+    bind: { roots: [{ path: ./work, name: work }] }
+`,
+  )
+  place.write(
+    'slow.yaml',
+    `lease:
+  agent: waiter
+  user: mira@clord.example
+  purpose: wait
+  grants: [{ actions: [file.write], resources: { paths: ["work/**"] } }]
+  expires_in: 10m
+  max_tool_calls: 5
+`,
+  )
+}
+
+const SLOW_CATALOG = `catalog: slow
+version: 1
+title: Slow
+server: { package: slow, version: "1" }
+actions: { file.write: { effect: write, reversible: true } }
+tools:
+  wait:
+    args: { path: string! }
+    rules:
+      - { do: file.write, on: { paths: { arg: path } } }
+`
