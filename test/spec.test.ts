@@ -205,6 +205,17 @@ describe('decisions', () => {
     expect(missing).toEqual([])
   })
 
+  test('the words for programs are those that the gateway uses', () => {
+    const words = ['denial', 'notice'].flatMap((file) =>
+      [...read(`src/gateway/${file}.ts`).matchAll(/\b(?:decision|outcome): '(\w+)'/g)].map(
+        ([, word]) => word!,
+      ),
+    )
+    expect(words.length).toBeGreaterThan(4)
+    const named = names(section('What the agent reads'))
+    expect(words.filter((word) => !named.includes(word))).toEqual([])
+  })
+
   test('every refusal is listed', () => {
     expect(listed('Refusals')).toEqual([...REFUSALS])
   })
