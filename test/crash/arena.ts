@@ -1,0 +1,150 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { Pool } from 'undici'
+import type { RunId } from '../../src/core/id.ts'
+import { addCall, writeProject } from './stage.ts'
+import { type RecordingUpstream, startUpstream } from './upstream.ts'
+import type { Order, Ready, StorePoint } from './victim-order.ts'
+
+const CLIENTS = 16
+const VICTIM = join(import.meta.dirname, 'victim.ts')
+/** A victim that does neither get ready nor die in this time is a failure. */
+const LIFE_MS_MAX = 20_000
+
+/** When a victim dies. Counts are of calls; milliseconds after the order, or after it was ready. */
+export type Death =
+  | { readonly by: 'clock'; readonly from: 'order' | 'ready'; readonly ms: number }
+  | { readonly by: 'point'; readonly at: StorePoint; readonly count: number }
+  | { readonly by: 'execution' | 'answer'; readonly count: number }
+
+export interface Sent {
+  readonly run: RunId
+  /** The text that the client read; null: none came. */
+  answer: { readonly text: string; readonly isError: boolean } | null
+}
+
+/** One folder, one upstream, and one victim after the other. */
+export class Arena {
+  readonly folder = mkdtempSync(join(tmpdir(), 'daypass-crash-'))
+  readonly upstream: RecordingUpstream
+  /** By the id of the call. */
+  readonly sent = new Map<string, Sent>()
+  readonly #budget: number
+  readonly #cache: string
+  #next: ChildProcess
+  #lastId = 0
+
+  private constructor(upstream: RecordingUpstream, options: { budget: number; cache: string }) {
+    this.upstream = upstream
+    this.#budget = options.budget
+    this.#cache = options.cache
+    writeProject(this.folder, { url: upstream.url })
+    this.#next = this.#spawn()
+  }
+
+  /** `cache`: where compiled modules are kept, so that the next victim starts faster. */
+  static async open(options: { budget: number; cache: string }): Promise<Arena> {
+    return new Arena(await startUpstream(), options)
+  }
+
+  get database(): string {
+    return join(this.folder, '.daypass', 'daypass.db')
+  }
+
+  /** Lets one victim work until it dies as ordered. */
+  async life(death: Death): Promise<void> {
+    const child = this.#next
+    this.#next = this.#spawn()
+    const exited = once(child, 'exit')
+    const kill = (): void => {
+      child.kill('SIGKILL')
+    }
+    const point = death.by === 'point' ? death : { at: null, count: 0 }
+    const order: Order = {
+      ...{ folder: this.folder, budget: this.#budget },
+      ...{ at: point.at, count: point.count },
+    }
+    const tooLong = setTimeout(kill, LIFE_MS_MAX)
+    const ready = once(createInterface({ input: child.stdout! }), 'line')
+    child.stdin!.write(`${JSON.stringify(order)}\n`)
+    if (death.by === 'clock' && death.from === 'order') setTimeout(kill, death.ms)
+    const first = await Promise.race([ready, exited])
+    if (typeof first[0] === 'string') {
+      if (death.by === 'clock' && death.from === 'ready') setTimeout(kill, death.ms)
+      await this.#load(JSON.parse(first[0]) as Ready, death, { kill, exited })
+    }
+    const [, signal] = await exited
+    clearTimeout(tooLong)
+    if (signal !== 'SIGKILL') throw new Error('the victim ended by itself')
+  }
+
+  async close(): Promise<void> {
+    const exited = once(this.#next, 'exit')
+    this.#next.kill('SIGKILL')
+    await exited
+    await this.upstream.close()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  async #load(
+    ready: Ready,
+    death: Death,
+    { kill, exited }: { kill: () => void; exited: Promise<unknown> },
+  ): Promise<void> {
+    let executions = 0
+    let answers = 0
+    this.upstream.onExecuted = () => {
+      if (death.by !== 'execution' || ++executions < death.count) return false
+      kill()
+      return true
+    }
+    const pool = new Pool(new URL(ready.url).origin, { connections: CLIENTS })
+    let isOver = false
+    void exited.then(() => {
+      isOver = true
+      return pool.destroy()
+    })
+    const forgotten = this.#unanswered(ready.run)
+    const client = async (): Promise<void> => {
+      while (!isOver) {
+        const id = forgotten.pop() ?? `call-${++this.#lastId}`
+        if (!(await this.#call(pool, ready, id))) return
+        if (death.by === 'answer' && ++answers >= death.count) kill()
+      }
+    }
+    await Promise.all(Array.from({ length: CLIENTS }, client))
+  }
+
+  /** What was sent to earlier victims and not answered is repeated, under the same key. */
+  #unanswered(run: RunId): string[] {
+    const ids = [...this.sent].filter(([, sent]) => sent.run === run && sent.answer === null)
+    return ids.slice(0, CLIENTS / 2).map(([id]) => id)
+  }
+
+  /** False: the victim is gone. */
+  async #call(pool: Pool, ready: Ready, id: string): Promise<boolean> {
+    const sent: Sent = { run: ready.run, answer: null }
+    this.sent.set(id, sent)
+    const { body, headers } = addCall(ready.badge, { id, text: `note ${id}` })
+    try {
+      const reply = await pool.request({ path: '/mcp', method: 'POST', headers, body })
+      const { result } = (await reply.body.json()) as {
+        result: { content: { text: string }[]; isError?: boolean }
+      }
+      sent.answer = { text: result.content[0]!.text, isError: result.isError === true }
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  #spawn(): ChildProcess {
+    mkdirSync(this.#cache, { recursive: true })
+    const env = { ...process.env, NODE_COMPILE_CACHE: this.#cache }
+    return spawn(process.execPath, [VICTIM], { env, stdio: ['pipe', 'pipe', 'inherit'] })
+  }
+}
