@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Instant } from '../../src/core/id.ts'
+import { newId } from '../../src/runs/new-id.ts'
 import { withFaults } from '../../src/store/faults.ts'
 import {
   type Badged,
@@ -8,6 +9,7 @@ import {
   MAINTAINER,
   openHouse,
   read,
+  shopTerms,
   until,
 } from './support/house.ts'
 import { UPSTREAM_SECRET } from './support/shop.ts'
@@ -142,11 +144,30 @@ test('threat 61: a call that is allowed and outlived by nothing is not sent', as
 })
 
 test('threat 57: the end of a parent stops the calls of its children', async () => {
-  const opened = await house.open({ delegate: { maxDepth: 1, maxChildren: 3, ask: false } })
-  const { key, answer } = await slowCall(opened)
-  await house.daypass.authority.revoke(opened.run, { by: MAINTAINER, reason: 'all of it' })
-  await answer
+  const delegate = { maxDepth: 1, maxChildren: 3, ask: false }
+  const parent = await house.open({ delegate })
+  const child = { ...parent, run: newId('run'), badge: '' }
+  const { authority } = house.daypass
+  const delegated = await authority.command(parent.run, {
+    do: 'delegate',
+    parent: parent.run,
+    run: child.run,
+    lease: newId('lease'),
+    terms: shopTerms({ maxToolCalls: 5, expiresInSeconds: 600, purpose: 'read the changelog' }),
+    promptHash: 'ab'.repeat(32),
+    envelope: (await house.run(parent)).envelope,
+    rule: { policy: null, approvers: null, self: true, answerSeconds: 300 },
+  })
+  expect(delegated).toMatchObject({ ok: true })
+  const badge = await authority.badge(child.run)
+  if (!badge.ok) throw new Error(badge.error.message)
+  child.badge = badge.value
+  const { key, answer, client } = await slowCall(child)
+  await authority.revoke(parent.run, { by: MAINTAINER, reason: 'all of it' })
+  expect(read(await answer).text).toContain("its parent's lease ended")
   await until(() => house.shop.cancelled.includes(key), 'the upstream is told')
+  const next = await client.callTool({ name: 'shop.read', arguments: { repo: 'clord' } })
+  expect(read(next).text).toMatch(/^Ended: this lease is over because its parent's lease ended\./)
 })
 
 test('a client that cancels: the upstream is told, and the outcome is unknown', async () => {

@@ -1,0 +1,153 @@
+import { createPublicKey } from 'node:crypto'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { Authority } from '../../src/authority/authority.ts'
+import { shippedVocabulary } from '../../src/authority/catalogs.ts'
+import { freshKeys, loadKeys } from '../../src/authority/keys.ts'
+import { verifyBadge } from '../../src/badge/badge.ts'
+import type { Terms } from '../../src/core/lease.ts'
+import { promptHash, promptOf } from '../../src/lease-file/prompt.ts'
+import { Runs } from '../../src/runs/runs.ts'
+import { openMemory } from '../../src/store/memory.ts'
+import { authorize, kindOf, MAINTAINER, must, settle, termsOf } from '../runs/support.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'daypass-authority-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const keys = freshKeys(Date.now())
+const issuer = 'http://127.0.0.1:4816'
+const vocabulary = shippedVocabulary()
+let store: ReturnType<typeof openMemory>
+let runs: Runs
+let authority: Authority
+beforeEach(() => {
+  store = openMemory()
+  runs = new Runs({ store, clock: Date.now, executor: 'exec_test' })
+  const org = 'local'
+  const clock = Date.now
+  authority = new Authority({ org, runs, store, key: keys.signing, clock, issuer: () => issuer })
+})
+
+function open(terms: Terms = termsOf()) {
+  const { agent, purpose } = terms
+  const requester = MAINTAINER.person
+  const context = { vocabulary, hosts: {}, requester, agent, client: null, warnings: [] }
+  return authority.open({
+    terms,
+    prompt: (run) => promptOf(terms, { ...context, run, outside: 'not_watched' }),
+    envelope: { requester, agent, purpose, client: null },
+    rule: { policy: null, approvers: null, self: true, answerSeconds: 300 },
+  })
+}
+
+async function opened() {
+  const result = await open()
+  if (!result.ok) throw new Error(result.error.message)
+  return result.value
+}
+
+describe('a run', () => {
+  test('is opened and its lease requested in one append', async () => {
+    const before = store.counters().commits
+    const run = await opened()
+    const types = (await authority.entries(run)).map(({ type }) => type)
+    expect(types).toEqual(['tree.opened', 'lease.requested'])
+    // The prompt is one write, the run with its request the other.
+    expect(store.counters().commits - before).toBe(2)
+    expect(await authority.prompt(run.promptHash)).toEqual(run.prompt)
+    expect(promptHash(run.prompt)).toBe(run.promptHash)
+  })
+
+  test('whose lease cannot be requested does not stay open', async () => {
+    const refused = await open({ ...termsOf(), maxToolCalls: -1 })
+    expect(refused).toMatchObject({ ok: false, error: { code: 'malformed' } })
+    const [tree] = await authority.list({ open: false, limit: 10 })
+    expect(tree!.phase).toBe('ended')
+  })
+
+  test('has a badge once somebody has said yes, and none after its end', async () => {
+    const run = await opened()
+    expect(await authority.badge(run.run)).toMatchObject({ error: { code: 'lease_not_active' } })
+    const by = MAINTAINER
+    const wrong = await authority.approve(run.run, { by, promptHash: 'ab'.repeat(32) })
+    expect(wrong).toMatchObject({ error: { code: 'prompt_mismatch' } })
+    const right = await authority.approve(run.run, { by, promptHash: run.promptHash })
+    expect(right).toMatchObject({ ok: true })
+    const badge = await authority.badge(run.run)
+    if (!badge.ok) throw new Error(badge.error.message)
+    const keyOf = () => keys.publicKey
+    const verifier = { issuer, audience: `${issuer}/mcp`, keyOf }
+    const verified = await verifyBadge(badge.value, verifier, Date.now())
+    expect(verified).toMatchObject({ ok: true, value: { run: run.run, org: 'local' } })
+    await authority.revoke(run.run, { by, reason: 'stop' })
+    expect(await authority.badge(run.run)).toMatchObject({ error: { code: 'lease_not_active' } })
+  })
+
+  test('that nobody knows is refused by name', async () => {
+    const answers = [
+      await authority.badge('run_other'),
+      await authority.revoke('run_other', { by: MAINTAINER, reason: 'x' }),
+      await authority.end('run_other', { by: MAINTAINER, note: 'x' }),
+    ]
+    for (const answer of answers) expect(answer).toMatchObject({ error: { code: 'run_unknown' } })
+    expect(await authority.find('run_other')).toBeNull()
+  })
+})
+
+describe('a receipt', () => {
+  test('is there when the tree is closed, always the same, and takes the results with it', async () => {
+    const run = await opened()
+    await authority.approve(run.run, { by: MAINTAINER, promptHash: run.promptHash })
+    const call = authorize(runs, run)
+    expect(kindOf(await runs.execute(run, call))).toBe('allow')
+    must(await runs.execute(run, settle(call.call)))
+    const at = { org: run.org, tree: run.tree, call: call.call }
+    await store.putResult(at, { bytes: new Uint8Array([1]), expiresAt: Date.now() + 60_000 })
+    expect(await authority.receipt(run)).toBeNull()
+    await authority.end(run.run, { by: { agent: 'a' }, note: 'done' })
+    const [one, two] = await Promise.all([authority.close(run), authority.close(run)])
+    expect(one).toEqual(two)
+    expect(await authority.receipt(run)).toEqual(one)
+    expect(await store.getResult(at)).toBeNull()
+    // What comes later does not change it.
+    expect(kindOf(await runs.execute(run, settle(call.call)))).toBe('call_not_in_flight')
+    expect(await authority.receipt(run)).toEqual(one)
+  })
+})
+
+describe('keys', () => {
+  test('are made once, for their user only, and found again', () => {
+    const home = join(folder, 'keys')
+    const first = loadKeys(home, 1_000)
+    const again = loadKeys(home, 2_000)
+    expect(again.signing.kid).toBe(first.signing.kid)
+    expect(again.derive('results')).toEqual(first.derive('results'))
+    expect(again.info).toEqual(first.info)
+    expect(first.derive('results')).not.toEqual(first.derive('rounds'))
+    for (const name of ['authority.pem', 'secret']) {
+      expect(statSync(join(home, name)).mode & 0o777).toBe(0o600)
+    }
+    expect(statSync(home).mode & 0o777).toBe(0o700)
+    const spki = { type: 'spki', format: 'pem' } as const
+    const pub = createPublicKey(readFileSync(join(home, 'authority.pem'))).export(spki)
+    expect(first.publicKey.export(spki)).toEqual(pub)
+  })
+
+  test.each(['authority.pem', 'secret'])('a damaged `%s` is not replaced', (name) => {
+    const home = join(folder, `damaged-${name}`)
+    loadKeys(home, 1_000)
+    writeFileSync(join(home, name), 'damaged')
+    expect(() => loadKeys(home, 1_000)).toThrow()
+    expect(readFileSync(join(home, name), 'utf8')).toBe('damaged')
+  })
+
+  test('a folder that others can read is closed to them', () => {
+    const home = join(folder, 'open')
+    loadKeys(home, 1_000)
+    chmodSync(home, 0o755)
+    loadKeys(home, 1_000)
+    expect(statSync(home).mode & 0o777).toBe(0o700)
+  })
+})
