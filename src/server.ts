@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
@@ -30,6 +30,8 @@ import { openMemory } from './store/memory.ts'
 import { openSqlite } from './store/sqlite.ts'
 import type { Store } from './store/store.ts'
 import { VERSION } from './version.ts'
+
+export { type Owner, own, ownerOf } from './owner.ts'
 
 /** The one organisation of a local installation. */
 export const LOCAL_ORG = 'local'
@@ -303,49 +305,4 @@ function statusOf({ options, clock, keys, store, desks }: Parts, upstreams: Upst
 function catalogOf({ desks: all }: Parts, desks: Desks) {
   const servers = [...all.keys()].map((name) => [name, [...desks.checks(name).values()]])
   return { servers: Object.fromEntries(servers) }
-}
-
-const OWNER_FILE = 'server.json'
-
-/** Where the process that owns a database is reached: loopback URL and operator token (0600). */
-export interface Owner {
-  readonly url: string
-  readonly token: string
-  readonly pid: number
-}
-
-/** Writes the owner file unless a living process has done so. The returned function removes it. */
-export async function own(folder: string, daypass: Daypass): Promise<(() => void) | null> {
-  if ((await ownerOf(folder)) !== null) return null
-  const file = join(folder, OWNER_FILE)
-  const owner: Owner = { url: daypass.url, token: daypass.operatorToken, pid: process.pid }
-  writeFileSync(`${file}.${process.pid}`, JSON.stringify(owner), { mode: 0o600 })
-  renameSync(`${file}.${process.pid}`, file)
-  return () => {
-    const current = readOwner(folder)
-    if (current?.token === owner.token) rmSync(file, { force: true })
-  }
-}
-
-/** The living owner of a folder; null: nobody owns it, whatever the file says. */
-export async function ownerOf(folder: string): Promise<Owner | null> {
-  const owner = readOwner(folder)
-  if (owner === null) return null
-  try {
-    const response = await fetch(`${owner.url}/v1/status`, {
-      headers: { authorization: `Bearer ${owner.token}` },
-      signal: AbortSignal.timeout(2_000),
-    })
-    return response.ok ? owner : null
-  } catch {
-    return null
-  }
-}
-
-function readOwner(folder: string): Owner | null {
-  try {
-    return JSON.parse(readFileSync(join(folder, OWNER_FILE), 'utf8')) as Owner
-  } catch {
-    return null
-  }
 }

@@ -4,7 +4,7 @@ import { fromSnapshot } from '../core/snapshot.ts'
 import type { Ask, Run, Tree } from '../core/tree.ts'
 import type { Prompt } from '../lease-file/prompt.ts'
 import type { Receipt } from '../ledger/receipt.ts'
-import { type Owner, ownerOf, startDaypass } from '../server.ts'
+import { type Owner, ownerOf } from '../owner.ts'
 import { EXIT, Failure } from './exit.ts'
 import type { Project } from './project.ts'
 
@@ -47,6 +47,8 @@ export class Api implements AsyncDisposable {
   static async open(project: Project, person: string): Promise<Api> {
     const owner = await ownerOf(project.folder)
     if (owner !== null) return Api.of(owner, person)
+    // Loaded only when it is needed: the whole of Daypass takes a second to load.
+    const { startDaypass } = await import('../server.ts')
     // Questions about runs need no servers, so the secrets of their configuration need not be
     // there.
     const started = await startDaypass({

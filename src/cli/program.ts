@@ -1,22 +1,9 @@
 import { Command } from 'commander'
 import { VERSION } from '../version.ts'
-import { approve, pause, refuse } from './approve.ts'
-import { catalogActions, catalogCheck, catalogDraft, catalogList, catalogPin } from './catalog.ts'
-import { doctor } from './doctor.ts'
-import { explain } from './explain.ts'
-import { init } from './init.ts'
-import { mcp } from './mcp.ts'
-import { prompt } from './prompt.ts'
-import { ps } from './ps.ts'
-import { receipt } from './receipt.ts'
-import { revoke } from './revoke.ts'
-import { run } from './run.ts'
-import { show } from './show.ts'
-import { status } from './status.ts'
-import { keyExport, trustAdd, trustList } from './trust.ts'
-import { verify } from './verify.ts'
 
 type Exit = (status: number) => void
+
+// Each command is loaded when it is called: a status bar should not pay for the gateway.
 
 /** The command line as commander knows it. `exit` is told the status of a command. */
 export function createProgram(exit: Exit): Command {
@@ -56,28 +43,32 @@ function setupCommands(program: Command, exit: Exit): void {
     .command('init')
     .description('write daypass.yaml here, with the servers of an existing .mcp.json')
     .option('--json', 'one JSON document on stdout')
-    .action((options) => exit(init(options)))
+    .action(async (options) => exit(await (await import('./init.ts')).init(options)))
   common(program.command('doctor'))
     .description('find out why everything is denied')
-    .action(async (options) => exit(await doctor(options)))
+    .action(async (options) => exit(await (await import('./doctor.ts')).doctor(options)))
   const catalog = program.command('catalog').description('what the tools of your servers touch')
   common(catalog.command('list', { isDefault: true }))
     .description('the catalogs of your servers, and those that ship')
-    .action((options) => exit(catalogList(options)))
+    .action(async (options) => exit(await (await import('./catalog.ts')).catalogList(options)))
   common(catalog.command('check'))
     .description('hold what the servers present against their catalogs')
-    .action(async (options) => exit(await catalogCheck(options)))
+    .action(async (options) => exit(await (await import('./catalog.ts')).catalogCheck(options)))
   common(catalog.command('pin'))
     .description('accept the definition of a tool as it is now')
     .argument('<server.tool>')
-    .action(async (name: string, options) => exit(await catalogPin(name, options)))
+    .action(async (name: string, options) =>
+      exit(await (await import('./catalog.ts')).catalogPin(name, options)),
+    )
   common(catalog.command('draft'))
     .description('print a catalog to fill in, from what a server presents')
     .argument('<server>')
-    .action(async (name: string, options) => exit(await catalogDraft(name, options)))
+    .action(async (name: string, options) =>
+      exit(await (await import('./catalog.ts')).catalogDraft(name, options)),
+    )
   common(catalog.command('actions'))
     .description('every action that a lease may name')
-    .action((options) => exit(catalogActions(options)))
+    .action(async (options) => exit(await (await import('./catalog.ts')).catalogActions(options)))
 }
 
 function runCommands(program: Command, exit: Exit): void {
@@ -91,31 +82,37 @@ function runCommands(program: Command, exit: Exit): void {
     .option('--without <server>', 'leave a server out (repeatable)', collect, [])
     .option('--draft', 'print a read-only lease for your servers, and do nothing')
     .passThroughOptions()
-    .action(async (command: string[], options) => exit(await run(command, options)))
+    .action(async (command: string[], options) =>
+      exit(await (await import('./run.ts')).run(command, options)),
+    )
   common(program.command('mcp'))
     .description('serve MCP on stdin and stdout, for clients that start their servers')
     .option('-l, --lease <file>', 'open a run for this connection')
     .option('-y, --yes', 'approve as yourself, without a question')
     .option('--no-wait', 'exit 3 at once when the lease needs a person')
     .option('--without <server>', 'leave a server out (repeatable)', collect, [])
-    .action(async (options) => exit(await mcp(options)))
+    .action(async (options) => exit(await (await import('./mcp.ts')).mcp(options)))
   common(program.command('prompt'))
     .description('show what a lease would ask for')
     .argument('<file>', 'the lease')
-    .action((file: string, options) => exit(prompt(file, options)))
+    .action(async (file: string, options) =>
+      exit(await (await import('./prompt.ts')).prompt(file, options)),
+    )
   common(program.command('ps'))
     .description('list the runs')
     .option('-a, --all', 'ended runs too, and why they ended')
-    .action(async (options) => exit(await ps(options)))
+    .action(async (options) => exit(await (await import('./ps.ts')).ps(options)))
   common(program.command('show'))
     .description('show one run: what is left of it, what it did last')
     .argument('<run>', 'id or its beginning')
     .option('-a, --all', 'everything it did')
-    .action(async (name: string, options) => exit(await show(name, options)))
+    .action(async (name: string, options) =>
+      exit(await (await import('./show.ts')).show(name, options)),
+    )
   common(program.command('status'))
     .description('the state of the runs')
     .option('--line', 'one line on stdout, for a status bar')
-    .action(async (options) => exit(await status(options)))
+    .action(async (options) => exit(await (await import('./status.ts')).status(options)))
 }
 
 function answerCommands(program: Command, exit: Exit): void {
@@ -124,23 +121,31 @@ function answerCommands(program: Command, exit: Exit): void {
     .description('allow a run, or one call that asks')
     .argument('<run|ask>', 'id or its beginning')
     .option('-y, --yes', 'without a question')
-    .action(async (name: string, options) => exit(await approve(name, options)))
+    .action(async (name: string, options) =>
+      exit(await (await import('./approve.ts')).approve(name, options)),
+    )
   common(program.command('refuse'))
     .description('refuse a run, or one call that asks')
     .argument('<run|ask>', 'id or its beginning')
     .option(reason, 'the agent reads it')
-    .action(async (name: string, options) => exit(await refuse(name, options)))
+    .action(async (name: string, options) =>
+      exit(await (await import('./approve.ts')).refuse(name, options)),
+    )
   common(program.command('revoke'))
     .description('end a run now; no call is allowed afterwards')
     .argument('<run>', 'id or its beginning')
     .option(reason, 'for the record')
-    .action(async (name: string, options) => exit(await revoke(name, options)))
+    .action(async (name: string, options) =>
+      exit(await (await import('./revoke.ts')).revoke(name, options)),
+    )
   for (const verb of ['suspend', 'resume'] as const) {
     common(program.command(verb))
       .description(verb === 'suspend' ? 'let a run pause' : 'let a suspended run go on')
       .argument('<run>', 'id or its beginning')
       .option(reason, 'for the record')
-      .action(async (name: string, options) => exit(await pause(verb, name, options)))
+      .action(async (name: string, options) =>
+        exit(await (await import('./approve.ts')).pause(verb, name, options)),
+      )
   }
 }
 
@@ -149,27 +154,35 @@ function receiptCommands(program: Command, exit: Exit): void {
     .description('print and save the receipt of a run')
     .argument('<run>', 'id or its beginning')
     .option('-a, --all', 'lists are not cut')
-    .action(async (name: string, options) => exit(await receipt(name, options)))
+    .action(async (name: string, options) =>
+      exit(await (await import('./receipt.ts')).receipt(name, options)),
+    )
   common(program.command('explain'))
     .description('answer the seven questions about a run or one of its calls')
     .argument('<run|call>', 'id or its beginning')
-    .action(async (name: string, options) => exit(await explain(name, options)))
+    .action(async (name: string, options) =>
+      exit(await (await import('./explain.ts')).explain(name, options)),
+    )
   common(program.command('verify'))
     .description('check a receipt offline: signature, chain, every decision again')
     .argument('<file>', 'the receipt; a name alone is looked up in .daypass/receipts')
     .option('-k, --key <file>', 'trust this public key and no other')
-    .action((file: string, options) => exit(verify(file, options)))
+    .action(async (file: string, options) =>
+      exit(await (await import('./verify.ts')).verify(file, options)),
+    )
   const trust = program.command('trust').description('keys of others whose receipts you check')
   common(trust.command('add'))
     .description('pin a public key')
     .argument('<file>', 'as `daypass key export` writes it, or PEM')
-    .action((file: string, options) => exit(trustAdd(file, options)))
+    .action(async (file: string, options) =>
+      exit(await (await import('./trust.ts')).trustAdd(file, options)),
+    )
   common(trust.command('list'))
     .description('list the pinned keys')
-    .action((options) => exit(trustList(options)))
+    .action(async (options) => exit(await (await import('./trust.ts')).trustList(options)))
   const key = program.command('key').description('the key that signs your receipts')
   common(key.command('export'))
     .description('print the public key')
     .option('--name <name>', 'what others call it')
-    .action((options) => exit(keyExport(options)))
+    .action(async (options) => exit(await (await import('./trust.ts')).keyExport(options)))
 }

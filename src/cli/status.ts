@@ -1,6 +1,6 @@
 import { shippedVocabulary } from '../authority/catalogs.ts'
 import type { Run, Tree } from '../core/tree.ts'
-import { ownerOf } from '../server.ts'
+import { ownerOf } from '../owner.ts'
 import { Api } from './api.ts'
 import { EXIT } from './exit.ts'
 import { findProject, needProject, signedInPerson } from './project.ts'
