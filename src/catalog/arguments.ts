@@ -1,6 +1,7 @@
 import { realpathSync } from 'node:fs'
 import type { ServerBinding } from './bindings.ts'
 import type { Argument, ArgumentType, Test, Tool } from './catalog.ts'
+import { isProven } from './proofs.ts'
 import { isRecord } from './yaml-reader.ts'
 
 export type Args = Readonly<Record<string, unknown>>
@@ -82,6 +83,8 @@ function hasType(type: ArgumentType, value: unknown): boolean {
       return isRecord(value)
     case 'objects':
       return Array.isArray(value) && value.every(isRecord)
+    case 'null':
+      return value === null
     case 'worktree':
       return false
   }
@@ -96,6 +99,9 @@ function holds(tool: Tool, test: Test, args: Args): boolean {
   const value = argument(args, test.arg)
   if ('given' in test) return isGiven(value) === test.given
   const effective = value === undefined ? tool.args.get(test.arg)?.default : value
+  if ('proof' in test) {
+    return effective !== undefined && isProven(test.proof, effective) === test.holds
+  }
   if ('anyOf' in test) return test.anyOf.some((item) => item === effective)
   return !test.noneOf.some((item) => item === effective)
 }

@@ -113,6 +113,9 @@ function needsOfRule(rule: Rule): readonly string[] {
   const typed = [...rule.resources, ...rule.within].flatMap((item) => item.sources)
   return [...typed, ...rule.hosts].flatMap((source: Source) => {
     if (source.from === 'binding') return [source.name]
+    if (source.from === 'join') {
+      return source.parts.flatMap((part) => (part.from === 'binding' ? [part.name] : []))
+    }
     if (source.from === 'remote') return ['remotes']
     return source.from === 'probe' || source.from === 'revision' ? ['worktree'] : []
   })

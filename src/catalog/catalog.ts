@@ -51,6 +51,7 @@ export const ARGUMENT_TYPES = [
   'boolean',
   'integer',
   'number',
+  'null',
   'strings',
   'object',
   'objects',
@@ -72,6 +73,8 @@ export type Test =
   | { readonly arg: string; readonly given: boolean }
   | { readonly arg: string; readonly anyOf: readonly Json[] }
   | { readonly arg: string; readonly noneOf: readonly Json[] }
+  /** Whether something can be proven of the argument; nothing can be of one that is absent. */
+  | { readonly arg: string; readonly proof: Proof; readonly holds: boolean }
 
 export type Rule =
   | { readonly do: 'fault'; readonly when: readonly Test[]; readonly words: string }
@@ -106,14 +109,40 @@ export const PROBES = [
 ] as const
 export type Probe = (typeof PROBES)[number]
 
+/**
+ * What a rule may ask of an argument beyond equality. Each is written so that what is not understood
+ * is on the side that is denied, or that counts as the wider action.
+ */
+export const PROOFS = [
+  /** The text changes what a URL means that it is pasted into. */
+  'url_unsafe',
+  /** As `url_unsafe`, or a branch that is not given by its short name. */
+  'branch_unsafe',
+  /** A path, or a list of files with one, that GitHub acts on by itself. */
+  'github_acts',
+  /** More than one SQL statement, or text of which that cannot be told. */
+  'sql_unclear',
+  /** One SQL statement that does nothing but read. */
+  'sql_reads',
+  /** MongoDB stages that write, run code, look at the server, or are not known. */
+  'mongo_unclear',
+  /** Some of them name other collections. */
+  'mongo_joins',
+  /** Definitions of indexes that live in the database alone. */
+  'mongo_classic',
+] as const
+export type Proof = (typeof PROOFS)[number]
+
 /** Where the values of a resource type come from. */
 export type Source =
   /**
    * An argument. `local_branch`: a branch of the working tree. `full_ref`: spelled `refs/heads/…`.
+   * With `member`, that member of each object in the argument.
    */
   | {
       readonly from: 'arg'
       readonly arg: string
+      readonly member: string | null
       readonly as: 'value' | 'local_branch' | 'full_ref' | 'pathspec'
     }
   /** The branches that a revision argument reads; the type is left out if it can be any. */
@@ -121,12 +150,27 @@ export type Source =
   /**
    * Those paths of an argument that look like secrets; `wide`: and what a broad pathspec catches.
    */
-  | { readonly from: 'secrets_of'; readonly arg: string; readonly wide: boolean }
+  | {
+      readonly from: 'secrets_of'
+      readonly arg: string
+      readonly member: string | null
+      readonly wide: boolean
+    }
+  /** Names put together, `owner/repo`; each a plain name, so that none reaches beyond its place. */
+  | { readonly from: 'join'; readonly parts: readonly JoinPart[] }
+  /** The host of the URL that the argument holds. */
+  | { readonly from: 'host_of'; readonly arg: string }
+  /** The collections that MongoDB stages in the argument read, beside the one they run on. */
+  | { readonly from: 'collections_of'; readonly arg: string }
   | { readonly from: 'binding'; readonly name: string }
   /** The host of the bound remote that the argument names. */
   | { readonly from: 'remote'; readonly arg: string }
   | { readonly from: 'probe'; readonly probe: Probe }
   | { readonly from: 'text'; readonly value: string }
+
+export type JoinPart =
+  | { readonly from: 'arg'; readonly arg: string }
+  | { readonly from: 'binding'; readonly name: string }
 
 export const EFFECTS: readonly Effect[] = ['read', 'write', 'destructive', 'egress']
 

@@ -3,6 +3,7 @@ import {
   type ActionKind,
   EFFECTS,
   type FileUse,
+  PROOFS,
   type Rule,
   type Test,
   type Tool,
@@ -121,13 +122,22 @@ function readTest(reader: YamlReader, path: Path, arg: string, value: unknown): 
       reader.known(path, value, ['given'])
       return { arg, given: value.given }
     }
+    const asked = ['is', 'is_not'].find((word) => value[word] !== undefined)
+    if (asked !== undefined) {
+      reader.known(path, value, [asked])
+      const proof = reader.choice([...path, asked], value[asked], PROOFS)
+      return proof && { arg, proof, holds: asked === 'is' }
+    }
     if (value.not !== undefined) {
       reader.known(path, value, ['not'])
       const list: unknown[] = Array.isArray(value.not) ? value.not : [value.not]
       if (list.every(isScalar)) return { arg, noneOf: list as Json[] }
     }
   }
-  return reader.fail(path, 'must be a value, a list of values, `{ not: … }` or `{ given: true }`')
+  return reader.fail(
+    path,
+    'must be a value, a list of values, `{ not: … }`, `{ is: … }` or `{ given: true }`',
+  )
 }
 
 function isScalar(value: unknown): value is Json {

@@ -5,9 +5,11 @@ import { err, ok, type Result } from '../core/result.ts'
 import { type Args, argument, isGiven } from './arguments.ts'
 import type { ServerBinding } from './bindings.ts'
 import { canonicalBranch } from './branch-name.ts'
-import type { Source, Tool } from './catalog.ts'
+import type { JoinPart, Source, Tool } from './catalog.ts'
 import { configSecrets, currentBranch, localBranch, revisionBranches } from './git-probe.ts'
+import { collectionsOf } from './mongo.ts'
 import { isSecretPath } from './secrets.ts'
+import { isRecord } from './yaml-reader.ts'
 
 /** One call while its facts are gathered. Probes are answered once per call. */
 export interface Call {
@@ -39,6 +41,12 @@ export function valuesOf(call: Call, type: string, source: Source): Result<Value
       return revision(call, source.arg)
     case 'secrets_of':
       return secretsOf(call, source)
+    case 'join':
+      return joined(call, type, source.parts)
+    case 'host_of':
+      return hostOf(effective(call, source.arg))
+    case 'collections_of':
+      return collections(call, type, source.arg)
     case 'arg':
       return argumentValues(call, type, source)
   }
@@ -95,7 +103,9 @@ function argumentValues(
   type: string,
   source: Source & { from: 'arg' },
 ): Result<Values, string> {
-  const value = effective(call, source.arg)
+  const members = membersOf(effective(call, source.arg), source)
+  if (!members.ok) return members
+  const { value } = members
   // No pathspec: the command is not narrowed to paths.
   if (source.as === 'pathspec' && !isGiven(value)) return ok(null)
   if (value === undefined) return err(`\`${source.arg}\` is missing: name the ${type}`)
@@ -183,7 +193,9 @@ function literalPath(call: Call, arg: string, spec: string): Result<string | nul
  * catch.
  */
 function secretsOf(call: Call, source: Source & { from: 'secrets_of' }): Result<Values, string> {
-  const value = effective(call, source.arg)
+  const members = membersOf(effective(call, source.arg), source)
+  if (!members.ok) return members
+  const { value } = members
   const list: readonly unknown[] = Array.isArray(value) ? value : value === undefined ? [] : [value]
   const found = new Set<string>()
   for (const item of list) {
@@ -202,4 +214,52 @@ function secretsOf(call: Call, source: Source & { from: 'secrets_of' }): Result<
 /** The argument, or what the server assumes without it. */
 function effective(call: Call, arg: string): unknown {
   return argument(call.args, arg) ?? call.tool.args.get(arg)?.default
+}
+
+/** With `member`, that member of each object of the argument; every object must have it. */
+function membersOf(
+  value: unknown,
+  source: { readonly arg: string; readonly member: string | null },
+): Result<unknown, string> {
+  const { arg, member } = source
+  if (member === null || value === undefined) return ok(value)
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value]
+  const found: unknown[] = []
+  for (const item of list) {
+    const one = isRecord(item) && Object.hasOwn(item, member) ? item[member] : undefined
+    if (one === undefined) return err(`each of \`${arg}\` needs \`${member}\``)
+    found.push(...(Array.isArray(one) ? one : [one]))
+  }
+  return ok(found)
+}
+
+/** What can stand between two `/` of an address without changing how the rest is read. */
+const PLAIN_NAME = /^[A-Za-z0-9._-]+$/
+
+function joined(call: Call, type: string, parts: readonly JoinPart[]): Result<Values, string> {
+  const names: string[] = []
+  for (const part of parts) {
+    if (part.from === 'binding') {
+      const bound = boundValue(call.server, part.name)
+      if (!bound.ok) return bound
+      names.push(...bound.value!)
+      continue
+    }
+    const name = effective(call, part.arg)
+    if (typeof name !== 'string' || !PLAIN_NAME.test(name) || name === '.' || name === '..') {
+      return err(`\`${part.arg}\` must be a plain name of letters, digits, \`.\`, \`_\` and \`-\``)
+    }
+    names.push(name)
+  }
+  return canonicalList(type, [names.join('/')])
+}
+
+function hostOf(value: unknown): Result<Values, string> {
+  const url = canonicalise('urls', value)
+  return url.ok ? ok([new URL(url.value).host]) : url
+}
+
+function collections(call: Call, type: string, arg: string): Result<Values, string> {
+  const found = collectionsOf(effective(call, arg))
+  return found.ok ? canonicalList(type, found.value) : found
 }
