@@ -54,6 +54,58 @@ export function git(cwd: string, ...args: string[]): string {
 
 type Mode = 'auto' | 'legacy'
 
+/** Every catalog that ships. */
+export const CATALOGS = [
+  'filesystem',
+  'git',
+  'forge',
+  'memory',
+  'everything',
+  'github',
+  'playwright',
+  'postgres',
+  'mongodb',
+] as const
+
+/** Servers that list their tools without a network, a database or a browser: `dir` is their home. */
+const OFFLINE: Readonly<
+  Record<string, (dir: string) => { script: string; args?: string[]; env?: Record<string, string> }>
+> = {
+  filesystem: (dir) => ({
+    script: '@modelcontextprotocol/server-filesystem/dist/index.js',
+    args: [dir],
+  }),
+  memory: (dir) => ({
+    script: '@modelcontextprotocol/server-memory/dist/index.js',
+    env: { MEMORY_FILE_PATH: join(dir, 'memory.jsonl') },
+  }),
+  everything: () => ({
+    script: '@modelcontextprotocol/server-everything/dist/index.js',
+    args: ['stdio'],
+  }),
+  github: () => ({ script: '@modelcontextprotocol/server-github/dist/index.js' }),
+  playwright: (dir) => ({
+    script: '@playwright/mcp/cli.js',
+    args: ['--headless', '--isolated', '--output-dir', dir],
+  }),
+  postgres: () => ({
+    script: '@modelcontextprotocol/server-postgres/dist/index.js',
+    args: ['postgres://nobody@127.0.0.1:1/none'],
+  }),
+  // The definitions mention the connection that the server is configured with, up or not.
+  mongodb: () => ({
+    script: 'mongodb-mcp-server/dist/esm/index.js',
+    env: { MDB_MCP_CONNECTION_STRING: 'mongodb://127.0.0.1:1/none' },
+  }),
+}
+
+/** A real server in the environment that its catalog asks for. */
+export function offlineServer(name: string, dir: string, mode: Mode = 'auto'): Promise<Client> {
+  const { script, args = [], env } = OFFLINE[name]!(dir)
+  const all = { HOME: dir, ...env, ...catalogOf(name).server.env }
+  return connected(stdio(script, args, all), mode)
+}
+
 async function connected(
   transport: ConstructorParameters<typeof StreamableHTTPClientTransport>[0] | StdioClientTransport,
   mode: Mode,
@@ -118,7 +170,7 @@ async function listTools(name: string): Promise<readonly (readonly ToolDefinitio
           ? await connected(new URL(forge.url), mode, 't')
           : name === 'git'
             ? await gitServer(path, mode)
-            : await filesystemServer(path, mode)
+            : await offlineServer(name, path, mode)
       found.push(await listed(client))
       await client.close()
     }
