@@ -61,7 +61,9 @@ export function collectionsOf(value: unknown): Result<readonly string[], string>
   const found = new Set<string>()
   for (const item of Array.isArray(value) ? value : []) {
     if (!isRecord(item)) return err('a stage must be an object')
-    const isCall = Object.keys(item).every((name) => name === 'name' || name === 'arguments')
+    const isCall =
+      Object.hasOwn(item, 'arguments') &&
+      Object.keys(item).every((name) => name === 'name' || name === 'arguments')
     const fault = isCall
       ? addPipeline(pipelineOf(item.arguments), found, 0)
       : addStage(item, found, 0)

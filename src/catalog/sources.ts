@@ -227,8 +227,8 @@ function membersOf(
   const found: unknown[] = []
   for (const item of list) {
     const one = isRecord(item) && Object.hasOwn(item, member) ? item[member] : undefined
-    if (one === undefined) return err(`each of \`${arg}\` needs \`${member}\``)
-    found.push(...(Array.isArray(one) ? one : [one]))
+    if (typeof one !== 'string') return err(`each of \`${arg}\` needs \`${member}\`, a string`)
+    found.push(one)
   }
   return ok(found)
 }
