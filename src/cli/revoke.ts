@@ -3,9 +3,9 @@ import type { RunId } from '../core/id.ts'
 import type { Run, Tree } from '../core/tree.ts'
 import { counted } from '../lease-file/words.ts'
 import { Api } from './api.ts'
-import { EXIT } from './exit.ts'
+import { EXIT, Failure } from './exit.ts'
 import { saveReceipt, shownPath } from './finish.ts'
-import { needProject, signedInPerson } from './project.ts'
+import { needProject, type Project, signedInPerson } from './project.ts'
 import type { ListOptions } from './ps.ts'
 import { openTerminal } from './terminal.ts'
 import { factsWords } from './words.ts'
@@ -21,7 +21,8 @@ export async function revoke(
 ): Promise<number> {
   const terminal = openTerminal()
   const project = needProject(options.config)
-  await using api = await Api.open(project, signedInPerson(options.as))
+  const person = signedInPerson(options.as)
+  await using api = await Api.open(project, person)
   const { tree, run } = await api.findRun(name)
   const doomed = [run, ...descendantsOf(tree, run)].filter(({ lease }) => lease?.state !== 'ended')
   const started = performance.now()
@@ -41,8 +42,7 @@ export async function revoke(
       }
     }
   }
-  const file = run.parent === null ? await waitForReceipt(api, run.id) : null
-  const saved = file === null ? null : saveReceipt(project, file)
+  const saved = run.parent === null ? await waitForReceipt({ api, project, person }, run.id) : null
   if (options.json)
     terminal.json({
       run: run.id,
@@ -75,10 +75,28 @@ async function flightsOf(api: Api, tree: Tree, run: Run) {
   })
 }
 
-async function waitForReceipt(api: Api, run: RunId) {
+interface Waiting {
+  readonly api: Api
+  readonly project: Project
+  readonly person: string
+}
+
+/** The file of the receipt. The process that owned the run may end meanwhile: it was told to. */
+async function waitForReceipt(of: Waiting, run: RunId): Promise<string | null> {
   for (const until = Date.now() + RECEIPT_WAIT_MS; ; ) {
-    const receipt = await api.receipt(run)
-    if (receipt !== null || Date.now() >= until) return receipt
+    const receipt = await receiptNow(of, run)
+    if (receipt !== null) return saveReceipt(of.project, receipt)
+    if (Date.now() >= until) return null
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+  }
+}
+
+async function receiptNow({ api, project, person }: Waiting, run: RunId) {
+  try {
+    return await api.receipt(run)
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    await using next = await Api.open(project, person)
+    return await next.receipt(run)
   }
 }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { chmodSync, existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Receipt } from '../../src/ledger/receipt.ts'
@@ -79,7 +79,6 @@ test('the MCP configuration names the badge without holding it, and is gone afte
 test('claude is told to use the door and nothing else', async () => {
   using place = new Place()
   const claude = place.write('claude', '#!/bin/sh\necho "args: $@"\n')
-  const { chmodSync } = await import('node:fs')
   chmodSync(claude, 0o755)
   const ended = await place.cli(['run', '-l', 'lease.yaml', '-y', '--', claude, '-p', 'do it'])
   expect(ended.stdout).toMatch(/^args: --mcp-config \S+mcp\.json --strict-mcp-config -p do it$/m)
@@ -179,10 +178,15 @@ test('a mistake in the lease starts nothing and says where it is', async () => {
 test("an envelope's requested_by must be the signed-in person", async () => {
   using place = new Place()
   const soon = new Date(Date.now() + 600_000).toISOString().replace(/\.\d+/, '')
-  const envelope = `requested_by: sam@clord.example\nagent: looker\npurpose: look\nexpires_at: ${soon}\n`
   place.write(
     'envelope.yaml',
-    `${envelope}---\n${READ_ONLY_LEASE.replace(/^ {2}expires_in.*\n/m, '')}`,
+    `requested_by: sam@clord.example
+agent: looker
+purpose: look at files
+expires_at: ${soon}
+allowed_tools: [file.read, file.write]
+---
+${READ_ONLY_LEASE.replace(/^ {2}expires_in.*\n/m, '')}`,
   )
   const ended = await place.cli(['run', '-l', 'envelope.yaml', '-y', ...place.agent()])
   expect(ended.code, ended.stderr).toBe(2)

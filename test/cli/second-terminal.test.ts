@@ -5,6 +5,11 @@ import { expect, test } from 'vitest'
 import type { Receipt } from '../../src/ledger/receipt.ts'
 import { Place, type Running } from './support/cli.ts'
 
+/** The agent goes on when this file is there. */
+function gate(place: Place, number: number): string {
+  return join(place.dir, `gate-${number}`)
+}
+
 async function runId(run: Running): Promise<string> {
   await run.until('Allowed by')
   return /run_[a-z0-9]{20}/.exec(run.stderr)![0]
@@ -18,7 +23,7 @@ test('revoke from a second terminal: no call is allowed afterwards, the receipt 
     '-l',
     'lease.yaml',
     '-y',
-    ...place.agent(read, 'sleep=4000', read),
+    ...place.agent(read, `until=${gate(place, 1)}`, read),
   ])
   const id = await runId(run)
   await run.until('ok: hello')
@@ -28,7 +33,9 @@ test('revoke from a second terminal: no call is allowed afterwards, the receipt 
   const revoked = await place.cli(['revoke', id.slice(0, 8), '--reason', 'enough'])
   expect(revoked.code, revoked.stderr).toBe(0)
   expect(revoked.stderr).toMatch(/x Revoked 1 run in \d+ ms\. No call is allowed from now on\./)
+  place.write('gate-1', '')
   const ended = await run.ended
+  expect(ended.stdout).toContain('Ended: this lease is over')
   expect(ended.stdout.match(/ok: hello/g)).toHaveLength(1)
   const [name = ''] = place.receipts()
   const receipt = JSON.parse(
@@ -41,6 +48,9 @@ test('revoke from a second terminal: no call is allowed afterwards, the receipt 
 test('revoke while a call is in flight: it is cancelled, unknown, and the status says so', async () => {
   using place = new Place()
   slowServer(place)
+  expect((await place.cli(['catalog', 'check'])).code).toBe(1)
+  const pinned = await place.cli(['catalog', 'pin', 'slow.wait'])
+  expect(pinned.code, pinned.stderr).toBe(0)
   const run = place.start([
     'run',
     '-l',
@@ -50,9 +60,8 @@ test('revoke while a call is in flight: it is cancelled, unknown, and the status
   ])
   const id = await runId(run)
   await run.until('connected')
-  for (;;) {
-    const [, , , , calls] = (await place.cli(['ps'])).stdout.split('\t')
-    if (calls === '1/5') break
+  for (let calls = ''; calls !== '1/5'; ) {
+    calls = (await place.cli(['ps'])).stdout.split('\t')[4] ?? ''
   }
   const revoked = await place.cli(['revoke', id])
   expect(revoked.stderr).toContain('~ 1 call was in flight and was cancelled')
@@ -67,13 +76,15 @@ test('revoke while a call is in flight: it is cancelled, unknown, and the status
 test('suspend denies, resume allows again; both by name and with a reason', async () => {
   using place = new Place()
   const read = place.step('read_text_file', 'a.txt')
-  const steps = [read, 'sleep=3500', read, 'sleep=3500', read]
+  const steps = [read, `until=${gate(place, 1)}`, read, `until=${gate(place, 2)}`, read]
   const run = place.start(['run', '-l', 'lease.yaml', '-y', ...place.agent(...steps)])
   const id = await runId(run)
   const first = await run.until('ok: hello')
   expect((await place.cli(['suspend', id, '--reason', 'lunch'])).code).toBe(0)
+  place.write('gate-1', '')
   const second = await run.until('lease_suspended', first)
   expect((await place.cli(['resume', id])).code).toBe(0)
+  place.write('gate-2', '')
   await run.until('ok: hello', second)
   expect((await run.ended).code).toBe(0)
 })
@@ -92,10 +103,18 @@ test('SIGINT revokes and reaches the agent; the receipt is printed', async () =>
 
 test('a run whose process was killed can still be revoked, and its receipt comes', async () => {
   using place = new Place()
-  const run = place.start(['run', '-l', 'lease.yaml', '-y', ...place.agent('sleep=2000')])
+  const run = place.start([
+    'run',
+    '-l',
+    'lease.yaml',
+    '-y',
+    ...place.agent(`until=${gate(place, 1)}`),
+  ])
   const id = await runId(run)
   await run.until('connected')
   run.child.kill('SIGKILL')
+  // Nobody is left to end the agent.
+  place.write('gate-1', '')
   await run.ended
   expect((await place.cli(['ps'])).stdout).toContain(`${id}\tactive`)
   const revoked = await place.cli(['revoke', id])

@@ -1,9 +1,9 @@
 /**
  * An agent with a fixed script: calls the tools that its arguments name, one `server.tool=JSON`
- * each, and prints what comes back. `sleep=MS` waits, `hold` waits for the end, `exit=N` ends with
- * N.
+ * each, and prints what comes back. `until=FILE` waits for a file,
+ * `hold` waits for the end, `env=NAME` prints a variable, `exit=N` ends with N.
  */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 
 const file = readFileSync(process.env.DAYPASS_MCP_CONFIG!, 'utf8')
@@ -18,8 +18,9 @@ for (const step of process.argv.slice(2)) {
   const at = step.indexOf('=')
   const [name, value] = at < 0 ? [step, ''] : [step.slice(0, at), step.slice(at + 1)]
   if (name === 'exit') exit = Number(value)
-  else if (name === 'sleep') await new Promise((resolve) => setTimeout(resolve, Number(value)))
-  else if (name === 'hold') await new Promise((resolve) => setTimeout(resolve, 60_000))
+  else if (name === 'until') {
+    while (!existsSync(value!)) await new Promise((resolve) => setTimeout(resolve, 20))
+  } else if (name === 'hold') await new Promise((resolve) => setTimeout(resolve, 60_000))
   else if (name === 'env') process.stdout.write(`agent: ${value}=${process.env[value]}\n`)
   else {
     const called = client.callTool({ name, arguments: JSON.parse(value) }).then(

@@ -27,22 +27,29 @@ export class Running {
   readonly ended: Promise<Ended>
   stdout = ''
   stderr = ''
+  /** Both, in the order in which they came. */
+  all = ''
 
   constructor(child: ChildProcess) {
     this.child = child
     child.stdout?.on('data', (chunk) => {
       this.stdout += chunk
+      this.all += chunk
     })
     child.stderr?.on('data', (chunk) => {
       this.stderr += chunk
+      this.all += chunk
     })
     this.ended = new Promise((resolve) => {
       child.once('close', (code, signal) => {
         const { stdout, stderr } = this
+        this.isOver = true
         resolve({ code: code ?? (signal === null ? -1 : -2), stdout, stderr })
       })
     })
   }
+
+  isOver = false
 
   type(text: string): void {
     this.child.stdin?.write(text)
@@ -51,11 +58,11 @@ export class Running {
   /** Waits until the output, from `from` on, has the text. Returns where it ends. */
   async until(text: string | RegExp, from = 0): Promise<number> {
     for (const start = Date.now(); ; ) {
-      const seen = (this.stdout + this.stderr).slice(from)
+      const seen = this.all.slice(from)
       const at = typeof text === 'string' ? seen.indexOf(text) : seen.search(text)
       if (at >= 0) return from + at + (typeof text === 'string' ? text.length : 1)
-      if (Date.now() - start > PATIENCE_MS || this.child.exitCode !== null) {
-        throw new Error(`\`${text}\` never came:\n${this.stdout}\n${this.stderr}`)
+      if (Date.now() - start > PATIENCE_MS || this.isOver) {
+        throw new Error(`\`${text}\` never came:\n${this.all}`)
       }
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
