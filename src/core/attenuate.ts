@@ -137,7 +137,10 @@ function checkOnExceed(child: Terms, parent: Terms): string | null {
 }
 
 function checkExpiry(child: Terms, parent: Terms): string | null {
-  return atMost(child.expiresInSeconds, parent.expiresInSeconds, 's')
+  const time = atMost(child.expiresInSeconds, parent.expiresInSeconds, 's')
+  if (time !== null || parent.notAfter === null) return time
+  if (child.notAfter !== null && child.notAfter <= parent.notAfter) return null
+  return "the parent ends at a fixed time and the child may not; write the parent's or an earlier one"
 }
 
 function checkCalls(child: Terms, parent: Terms): string | null {

@@ -1,6 +1,7 @@
 import type { EndReason } from './entry.ts'
 import type { Facts } from './facts.ts'
 import type { CallId, Instant } from './id.ts'
+import type { Terms } from './lease.ts'
 import { minus, plus } from './money.ts'
 import { type ActionPattern, deniesAction, matchesAction } from './pattern.ts'
 import { nothingSpent, spentOn } from './spent.ts'
@@ -26,6 +27,18 @@ export function descendantsOf(tree: Tree, run: Run): Run[] {
     const child = tree.runs.get(id)!
     return [child, ...descendantsOf(tree, child)]
   })
+}
+
+/**
+ * When a lease that begins to live now, or is given more time, dies: after `wanted`, and neither
+ * after its own fixed end nor after its parent.
+ */
+export function endOf(
+  { notAfter }: Pick<Terms, 'notAfter'>,
+  parent: Lease | null,
+  wanted: Instant,
+): Instant {
+  return Math.min(wanted, notAfter ?? wanted, parent?.expiresAt ?? wanted)
 }
 
 export function isExpired(lease: Lease, now: Instant): boolean {

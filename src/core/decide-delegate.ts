@@ -1,5 +1,5 @@
 import { attenuates } from './attenuate.ts'
-import { actionLeft, callsLeft, chainOf, isUsable, reservationOf, usdLeft } from './chain.ts'
+import { actionLeft, callsLeft, chainOf, endOf, isUsable, reservationOf, usdLeft } from './chain.ts'
 import { type Decision, done, type Of, refuse } from './decision.ts'
 import type { Instant } from './id.ts'
 import { ASKS_PER_RUN_MAX, CHILDREN_PER_RUN_MAX, DEPTH_MAX } from './limits.ts'
@@ -47,8 +47,11 @@ export function decideDelegate(tree: Tree, command: Of<'delegate'>, now: Instant
   }
   const lack = lackOf(command.terms, lease)
   if (lack !== null) return refuse('budget_exceeds_parent', lack)
-  const own = now + command.terms.expiresInSeconds * 1000
-  const expiresAt = delegate.ask ? null : Math.min(own, lease.expiresAt!)
+  const ends = endOf(command.terms, lease, now + command.terms.expiresInSeconds * 1000)
+  if (ends <= now) {
+    return refuse('request_expired', 'the fixed end of this lease is over; write a later one')
+  }
+  const expiresAt = delegate.ask ? null : ends
   return done({ seq: tree.seq + 1, at: now, type: 'run.delegated', command, expiresAt })
 }
 

@@ -1,4 +1,4 @@
-import { actionLeft, callsLeft, chainOf, isOver, isUsable } from './chain.ts'
+import { actionLeft, callsLeft, chainOf, endOf, isOver, isUsable } from './chain.ts'
 import { type Decision, done, mayAnswer, type Of, refuse } from './decision.ts'
 import type { Dossier } from './entry.ts'
 import { compileGrant, grantContained, namesAction, permits, smallestGrant } from './grant.ts'
@@ -134,7 +134,6 @@ export function decideAmend(tree: Tree, command: Of<'amend'>, now: Instant): Dec
     return refuse('budget_exceeds_parent', `the parent has no calls of ${spent} left`)
   }
   const parent = run.parent === null ? null : tree.runs.get(run.parent)!.lease!
-  const own = lease.expiresAt! + command.more.seconds * 1000
   return done({
     seq: tree.seq + 1,
     at: now,
@@ -144,7 +143,7 @@ export function decideAmend(tree: Tree, command: Of<'amend'>, now: Instant): Dec
     escalation: escalation.id,
     revision: lease.revision + 1,
     terms,
-    expiresAt: parent === null ? own : Math.min(own, parent.expiresAt!),
+    expiresAt: endOf(terms, parent, lease.expiresAt! + command.more.seconds * 1000),
   })
 }
 

@@ -1,4 +1,4 @@
-import { chainOf, isOver, isUsable } from './chain.ts'
+import { chainOf, endOf, isOver, isUsable } from './chain.ts'
 import { type Decision, done, mayAnswer, type Of, refuse } from './decision.ts'
 import type { Instant } from './id.ts'
 import { RULES_VERSION } from './limits.ts'
@@ -20,6 +20,10 @@ export function decideRequest(tree: Tree, command: Of<'request'>, now: Instant):
   if (run === undefined) return refuse('run_unknown', `no run ${command.run} in this tree`)
   if (tree.phase !== 'open') return refuse('lease_ended', 'this run is over; open a new one')
   if (run.lease !== null) return refuse('run_exists', 'this run has a lease; escalate instead')
+  const { notAfter } = command.terms
+  if (notAfter !== null && now >= notAfter) {
+    return refuse('request_expired', 'the fixed end of this lease is over; write a later one')
+  }
   return done({ seq: tree.seq + 1, at: now, type: 'lease.requested', command })
 }
 
@@ -43,8 +47,10 @@ export function decideApprove(tree: Tree, command: Of<'approve'>, now: Instant):
   if (!ancestors.every((ancestor) => isUsable(ancestor, now))) {
     return refuse('lease_not_active', 'a run above this one is not active')
   }
-  const own = now + lease.terms.expiresInSeconds * 1000
-  const expiresAt = parent === null ? own : Math.min(own, parent.expiresAt!)
+  const expiresAt = endOf(lease.terms, parent, now + lease.terms.expiresInSeconds * 1000)
+  if (expiresAt <= now) {
+    return refuse('request_expired', 'the fixed end of this lease is over; request another')
+  }
   return done({ seq: tree.seq + 1, at: now, type: 'lease.approved', command, expiresAt })
 }
 

@@ -1,4 +1,4 @@
-import type { Json } from './id.ts'
+import type { Instant, Json } from './id.ts'
 
 /**
  * The terms of a lease: plain JSON, as it is stored in the ledger, hashed and shown. Everything is
@@ -18,6 +18,8 @@ export interface Terms {
   /** What happens to a call that no grant permits. */
   readonly onExceed: 'deny' | 'ask' | 'suspend'
   readonly expiresInSeconds: number
+  /** The lease is over then, however late it is approved and however often it is amended. */
+  readonly notAfter: Instant | null
   /** Action patterns; the lease ends when a call of one of them has succeeded. */
   readonly until: readonly string[]
   readonly maxToolCalls: number | null

@@ -12,6 +12,8 @@ const ITEMS_MAX = 256
 const SECONDS_MAX = 366 * 24 * 3600
 /** Beyond any task; keeps sums of budgets exact. */
 const COUNT_MAX = 1_000_000
+/** The last instant that a date can name (ECMA-262, time values). */
+const INSTANT_MAX = 8_640_000_000_000_000
 /** Names, addresses, labels. */
 const TEXT_CHARS_MAX = 4096
 
@@ -89,6 +91,7 @@ const TERMS: Readonly<Record<keyof Terms, Check>> = {
   ask: checkList(checkAction, 0),
   onExceed: checkOneOf(['deny', 'ask', 'suspend']),
   expiresInSeconds: checkInteger(1, SECONDS_MAX),
+  notAfter: orNull(checkInteger(0, INSTANT_MAX)),
   until: checkList(checkAction, 0),
   maxToolCalls: orNull(checkInteger(1, COUNT_MAX)),
   limits: checkMap(checkInteger(0, COUNT_MAX), checkExactAction),

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
+import type { Instant } from '../core/id.ts'
 import type { Terms } from '../core/lease.ts'
 import { unreachable } from '../core/result.ts'
 import type { Vocabulary } from '../core/vocabulary.ts'
@@ -247,9 +248,16 @@ function expiresSection(
     done.length === 0 ? '' : `when ${done.join(', or ')}${done.length > 1 ? ',' : ''} or `
   return {
     label: 'Expires',
-    text: `${when}after ${durationWords(terms.expiresInSeconds)}`,
+    text: `${when}after ${durationWords(terms.expiresInSeconds)}${latestWords(terms.notAfter)}`,
     lines: [],
   }
+}
+
+/** Whole minutes, earlier rather than later: nobody may rely on time that is not there. */
+function latestWords(notAfter: Instant | null): string {
+  if (notAfter === null) return ''
+  const text = new Date(notAfter).toISOString()
+  return `, at the latest on ${text.slice(0, 10)} at ${text.slice(11, 16)} UTC`
 }
 
 function receiptSection(terms: Terms): Section {

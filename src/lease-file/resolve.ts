@@ -34,6 +34,7 @@ export function resolveTerms(source: Source, parts: Parts): Terms | null {
     ask: expandActions(vocabulary, values(lease?.ask ?? [])),
     onExceed: lease?.onExceed ?? 'deny',
     expiresInSeconds,
+    notAfter: envelope?.expiresAt?.value ?? null,
     until: expandActions(vocabulary, values(lease?.until ?? [])),
     maxToolCalls: lease?.maxToolCalls ?? null,
     limits: resolveLimits(lease, vocabulary),

@@ -15,6 +15,8 @@ const GRANT: Grant = {
   where: { n: { max: 2 } },
 }
 
+const FIXED_END = Date.parse('2026-06-23T02:12:00Z')
+
 const PARENT: Terms = {
   version: 1,
   agent: 'maintenance-agent',
@@ -25,6 +27,7 @@ const PARENT: Terms = {
   ask: ['b.merge'],
   onExceed: 'deny',
   expiresInSeconds: 1800,
+  notAfter: FIXED_END,
   until: ['b.create'],
   maxToolCalls: 30,
   limits: { 'b.create': 1 },
@@ -67,6 +70,8 @@ describe('threat 63: a child that exceeds its parent is refused', () => {
     ['ask', { ask: ['b.merge.x'] }, 'add `b.merge`'],
     ['on_exceed', { onExceed: 'ask' }, 'write `deny`'],
     ['expires_in', { expiresInSeconds: 1801 }, 'write 1800s or less'],
+    ['expires_in', { notAfter: null }, 'ends at a fixed time'],
+    ['expires_in', { notAfter: FIXED_END + 1 }, 'ends at a fixed time'],
     ['max_tool_calls', { maxToolCalls: 31 }, 'write 30 calls or less'],
     ['max_tool_calls', { maxToolCalls: null }, 'the child no limit'],
     ['limits', { limits: {} }, '`b.create`'],
@@ -139,6 +144,7 @@ describe('a child that is less in one dimension is accepted', () => {
     ['a lower ceiling', { ceiling: ['a'] }],
     ['stops at excess', { onExceed: 'suspend' }],
     ['a shorter time', { expiresInSeconds: 1799 }],
+    ['an earlier end', { notAfter: FIXED_END - 1 }],
     ['a call less', { maxToolCalls: 29 }],
     ['a limit more', { limits: { 'b.create': 1, a: 3 } }],
     ['a lower limit', { limits: { 'b.create': 0 } }],
@@ -162,6 +168,7 @@ describe('a child that is less in one dimension is accepted', () => {
       limits: {},
       ceiling: null,
       approvers: null,
+      notAfter: null,
     }
     const wide = child({ maxToolCalls: null, workSeconds: null, usd: '900', limits: {} })
     expect(attenuates(wide, parent)).toEqual({ ok: true, value: true })
@@ -178,6 +185,7 @@ const termsOf = (grants: fc.Arbitrary<Grant[]>): fc.Arbitrary<Terms> =>
       maxToolCalls: fc.constantFrom(null, 1, 2),
       usd: fc.constantFrom(null, '0.1', '0.10', '1'),
       expiresInSeconds: fc.constantFrom(1, 2),
+      notAfter: fc.constantFrom(null, 1, 2),
     })
     .map((part) => ({ ...PARENT, limits: {}, until: [], approvers: null, delegate: null, ...part }))
 
@@ -215,7 +223,7 @@ describe('laws', () => {
             if (!keeps) return other
             const ask = [...other.ask, ...parent.ask]
             const deny = [...other.deny, ...parent.deny]
-            return { ...parent, grants: other.grants, ask, deny, expiresInSeconds: 1 }
+            return { ...parent, grants: other.grants, ask, deny, expiresInSeconds: 1, notAfter: 1 }
           }),
       }),
     )

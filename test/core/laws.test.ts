@@ -94,6 +94,7 @@ describe('laws of authority', () => {
       for (const { lease } of chain(book.tree, entry.command.run)) {
         expect(lease!.state).toBe('active')
         expect(entry.at).toBeLessThan(lease!.expiresAt!)
+        expect(entry.at).toBeLessThan(lease!.terms.notAfter ?? Number.POSITIVE_INFINITY)
       }
     })
   })

@@ -37,6 +37,34 @@ describe('a request', () => {
     expect(book.lease().expiresAt).toBe(T0 + (100 + HOUR) * SECOND)
   })
 
+  test('with a fixed end is over then, however late the yes and however much more time', () => {
+    const notAfter = T0 + 1000 * SECOND
+    expect(requested({ notAfter: T0 + HOUR * SECOND + 1 }).lease().terms.notAfter).not.toBeNull()
+    const book = requested({ notAfter })
+    book.pass(500)
+    book.must(APPROVE)
+    expect(book.lease().expiresAt).toBe(notAfter)
+    book.pass(499)
+    book.settle(book.allowed('doc.read'))
+    book.pass(1)
+    expect(book.denied('doc.read')).toBe('lease_expired')
+  })
+
+  test('whose fixed end is over is neither requested nor approved', () => {
+    const late = new Book()
+    late.must(OPEN)
+    late.pass(10)
+    const terms = { ...TERMS, notAfter: T0 + 10 * SECOND }
+    const asked = { promptHash: HASH, rule: RULE, lease: 'lease_root', run: ROOT } as const
+    expect(late.refusal({ do: 'request', ...asked, terms })).toBe('request_expired')
+    expect(
+      late.refusal({ do: 'request', ...asked, terms: { ...terms, notAfter: T0 + 11 * SECOND } }),
+    ).toBeNull()
+    const book = requested({ notAfter: T0 + 100 * SECOND })
+    book.pass(100)
+    expect(book.refusal(APPROVE)).toBe('request_expired')
+  })
+
   test('ends when somebody refuses it', () => {
     const book = requested()
     book.must({ do: 'refuse', run: ROOT, by: APPROVER, reason: 'too much' })

@@ -13,7 +13,9 @@ import {
   HASH,
   ROOT,
   RULE,
+  SECOND,
   SERVER,
+  T0,
   TERMS,
   touchOf,
 } from './support.ts'
@@ -112,6 +114,7 @@ export const arbitraryTerms: fc.Arbitrary<Partial<Terms>> = fc.record({
   ask: fc.constantFrom<readonly string[]>([], ['pay.*']),
   onExceed: fc.constantFrom('deny', 'deny', 'deny', 'ask', 'ask', 'suspend'),
   expiresInSeconds: fc.constantFrom(300, 900, 3600),
+  notAfter: fc.constantFrom(null, null, null, T0 + 600 * SECOND),
   until: fc.constantFrom<readonly string[]>(['pr.open'], ['pr.open'], []),
   maxToolCalls: fc.constantFrom(null, 6, 15, 30),
   limits: fc.constantFrom<Record<string, number>>(

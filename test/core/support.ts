@@ -33,6 +33,7 @@ export const TERMS: Terms = {
   ask: [],
   onExceed: 'deny',
   expiresInSeconds: 3600,
+  notAfter: null,
   until: [],
   maxToolCalls: null,
   limits: {},

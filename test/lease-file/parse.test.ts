@@ -41,6 +41,7 @@ describe('the documents of the essay parse as they stand', () => {
         ask: [],
         onExceed: 'deny',
         expiresInSeconds: HALF_HOUR,
+        notAfter: null,
         until: [],
         maxToolCalls: 30,
         limits: {},
@@ -76,6 +77,8 @@ describe('the documents of the essay parse as they stand', () => {
       approvers: ['sam@clord.example'],
       // Absolute in the document: ten minutes of the half hour are over.
       expiresInSeconds: 1200,
+      // And so it stays, however late somebody says yes.
+      notAfter: Date.parse('2026-06-23T02:12:00Z'),
       labels: { run_id: 'agt_run_2026_06_23_1042', started_at: '2026-06-23T01:42:00Z' },
     })
   })
@@ -118,6 +121,7 @@ test('the full form', () => {
     ask: ['pull_request.merge'],
     onExceed: 'deny',
     expiresInSeconds: HALF_HOUR,
+    notAfter: null,
     until: ['pull_request.create'],
     maxToolCalls: 30,
     limits: { 'pull_request.create': 1 },

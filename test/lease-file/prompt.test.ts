@@ -261,6 +261,7 @@ test('the hash binds every term and everything that is shown', () => {
     ask: [],
     onExceed: 'ask',
     expiresInSeconds: 1801,
+    notAfter: Date.parse('2026-06-23T02:12:59Z'),
     until: [],
     maxToolCalls: 31,
     limits: {},

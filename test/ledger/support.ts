@@ -192,6 +192,7 @@ export const TERMS: Terms = {
   ask: ['repo.push.force'],
   onExceed: 'deny',
   expiresInSeconds: 1800,
+  notAfter: null,
   until: ['pull_request.create'],
   maxToolCalls: 30,
   limits: { 'pull_request.create': 1 },

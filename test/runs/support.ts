@@ -38,6 +38,7 @@ export function termsOf(more: Partial<Terms> = {}): Terms {
     ask: [],
     onExceed: 'deny',
     expiresInSeconds: 1800,
+    notAfter: null,
     until: [],
     maxToolCalls: 30,
     limits: {},
