@@ -8,6 +8,11 @@ import type { Denial, Lease, Run, Spent, Tree } from './tree.ts'
  * on any mismatch and never feeds `verify`.
  */
 export function toSnapshot(tree: Tree): Json {
+  return JSON.parse(snapshotText(tree)) as Json
+}
+
+/** `toSnapshot` as text, without making the value. */
+export function snapshotText(tree: Tree): string {
   const runs = [...tree.runs.values()].map((run) => ({
     ...run,
     keys: [...run.keys],
@@ -24,7 +29,7 @@ export function toSnapshot(tree: Tree): Json {
     escalations: [...tree.escalations.values()],
     denials: [...tree.denials.values()],
   }
-  return JSON.parse(JSON.stringify(flat)) as Json
+  return JSON.stringify(flat)
 }
 
 type Flat<T, K extends keyof T> = Omit<T, K> & { readonly [P in K]: readonly never[] }

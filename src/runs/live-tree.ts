@@ -6,7 +6,7 @@ import type { Instant, RunId } from '../core/id.ts'
 import { RULES_VERSION } from '../core/limits.ts'
 import type { Refusal } from '../core/reason.ts'
 import type { Result } from '../core/result.ts'
-import { fromSnapshot, toSnapshot } from '../core/snapshot.ts'
+import { fromSnapshot, snapshotText } from '../core/snapshot.ts'
 import type { Run, Tree } from '../core/tree.ts'
 import { GENESIS } from '../ledger/chain.ts'
 import type { Snapshot, Store, TreeKey } from '../store/store.ts'
@@ -16,8 +16,12 @@ import { type Answer, Attempt, answerAll, indexOf, type Pending } from './attemp
 const BATCH_MAX = 512
 /** Writers that keep being overtaken by another process give up after this many tries. */
 const CONFLICTS_MAX = 200
-/** Entries after which a snapshot saves folding them again. */
-const SNAPSHOT_EVERY = 1_000
+/**
+ * Entries after which a snapshot saves folding them again; later ones come when the history has doubled
+ * since the last. A snapshot costs as much as the tree is large, so one every so many entries would make
+ * each call dearer than the one before.
+ */
+const SNAPSHOT_FIRST = 1_000
 /** A settlement that ends nothing waits this long for another commit to ride with. */
 const LAZY_MS = 5
 /** An answer that appended nothing rests on the copy in memory; older copies are compared first. */
@@ -277,9 +281,9 @@ export class LiveTree {
 
   #saveSnapshot(): void {
     const tree = this.#tree!
-    if (tree.seq - this.#snapshotSeq < SNAPSHOT_EVERY) return
+    if (tree.seq < Math.max(SNAPSHOT_FIRST, 2 * this.#snapshotSeq)) return
     this.#snapshotSeq = tree.seq
-    const body = JSON.stringify(toSnapshot(tree))
+    const body = snapshotText(tree)
     const snapshot = { seq: tree.seq, hash: this.#hash, rules: RULES_VERSION, body }
     // A cache: what cannot be saved is folded again next time.
     this.#options.store.saveSnapshot(this.key, snapshot).catch(() => {})
