@@ -9,12 +9,10 @@ import { visible } from '../lease-file/printable.ts'
 import { ownerOf, startDaypass } from '../server.ts'
 import { Api } from './api.ts'
 import { EXIT, Failure } from './exit.ts'
-import { downServers, startHost } from './host.ts'
+import { downServers, serversSettled, startHost } from './host.ts'
 import { needConfig, signedInPerson } from './project.ts'
 import type { ListOptions } from './ps.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
-
-const READY_MS = 60_000
 
 type Checks = Readonly<Record<string, readonly ToolCheck[]>>
 
@@ -173,7 +171,7 @@ export async function catalogDraft(server: string, options: ListOptions): Promis
   if (!started.ok) throw new Failure(started.error.map(visible).join('\n'), EXIT.usage)
   const daypass = started.value
   try {
-    await daypass.upstreams.ready(READY_MS)
+    await serversSettled(daypass)
     const configText = readFileSync(project.configFile, 'utf8')
     const down = downServers(daypass, { project, configText })
     if (down !== null) throw new Failure(down)

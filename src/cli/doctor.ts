@@ -8,13 +8,12 @@ import { type Daypass, type Owner, ownerOf, startDaypass } from '../server.ts'
 import { Api } from './api.ts'
 import { checkWords, isQuarantined } from './catalog.ts'
 import { EXIT, Failure } from './exit.ts'
-import { stderrTail, whyDown } from './host.ts'
+import { serversSettled, stderrTail, whyDown } from './host.ts'
 import { findProject, type Project, signedInPerson } from './project.ts'
 import type { ListOptions } from './ps.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
 import { endWords, leftOf, stateOf } from './words.ts'
 
-const READY_MS = 60_000
 const CLOCK_SLACK_MS = 5_000
 const REACH_MS = 3_000
 
@@ -132,7 +131,7 @@ async function lookInside(project: Project, options: ListOptions, say: Say): Pro
   }
   const daypass = started.value
   try {
-    await daypass.upstreams.ready(READY_MS)
+    await serversSettled(daypass)
     const { url, operatorToken: token } = daypass
     const here: Owner = { url, token, pid: process.pid }
     await lookAround(Api.of(here, signedInPerson(options.as)), project, say)

@@ -7,6 +7,8 @@ import type { Project } from './project.ts'
 
 /** How long servers may take to come up: package runners may have to install them first. */
 const READY_MS = 60_000
+/** One that died is started again a few times; what it last said is known when that is over. */
+const VERDICT_MS = 5_000
 /** Another process that owns the database may end; then this one takes over. */
 const OWN_EVERY_MS = 2_000
 
@@ -47,13 +49,23 @@ export async function startHost(options: HostOptions): Promise<Host> {
   }
   try {
     await release
-    await daypass.upstreams.ready(READY_MS)
+    await serversSettled(daypass)
     const down = downServers(daypass, { ...options, configText })
     if (down !== null) throw new Failure(down)
     return host
   } catch (error) {
     await host[Symbol.asyncDispose]()
     throw error
+  }
+}
+
+/** Waits until each server is up, or has failed for good and its last words are known. */
+export async function serversSettled(daypass: Daypass): Promise<void> {
+  await daypass.upstreams.ready(READY_MS)
+  for (const until = Date.now() + VERDICT_MS; Date.now() < until; ) {
+    const states = Object.values(daypass.upstreams.health()).map(({ state }) => state)
+    if (!states.includes('starting')) return
+    await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
 
