@@ -129,6 +129,21 @@ describe('texts of denials', () => {
   })
 })
 
+test.each(['auto', 'legacy'] as const)('a resource is judged like a tool (%s)', async (era) => {
+  const before = house.shop.calls.length
+  const stranger = await house.client((await house.open()).badge, era)
+  const reading = stranger.readResource({ uri: 'shop://motd' })
+  await expect(reading).rejects.toThrow(/Denied: mcp\.resource\.read on .*\(no_grant,/s)
+  expect((await stranger.listResources()).resources).toEqual([])
+  expect(house.shop.calls).toHaveLength(before)
+  const resources = { mcp_servers: ['shop'], mcp_resources: ['shop://motd'] }
+  const grants = [{ actions: ['mcp.resource.read'], resources, where: {} }]
+  const reader = await house.client((await house.open({ grants })).badge, era)
+  expect((await reader.readResource({ uri: 'shop://motd' })).contents).toMatchObject([
+    { text: 'good morning' },
+  ])
+})
+
 describe('what the upstream did', () => {
   test('a tool that failed has failed, and the agent reads its words', async () => {
     const opened = await house.open()

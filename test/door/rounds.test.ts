@@ -84,7 +84,6 @@ test('threat 34: a state that was used, changed, or is of another run or tool is
     ['empty', opened, ''],
     ['no text', opened, 7],
     ['the upstream’s own', opened, 'state-of-the-shop'],
-    ['none at all', opened, undefined],
   ]
   for (const [why, who, requestState, tool] of bad) {
     const { error, result } = await send(who, { ...sure, requestState }, tool)
@@ -94,6 +93,14 @@ test('threat 34: a state that was used, changed, or is of another run or tool is
   expect(before()).toBe(count)
   // None of the attempts has used it up for whom it belongs to.
   expect((await send(opened, { ...sure, requestState: fresh })).result).toBeDefined()
+})
+
+test('input without a state goes on with no earlier call: what is run, is spent', async () => {
+  const opened = await house.open()
+  await send(opened, {})
+  const { result } = await send(opened, sure)
+  const { lease } = await house.run(opened)
+  expect(lease!.spent.calls).toBe(result === undefined ? 1 : 2)
 })
 
 test('a state is refused when it is too old', async () => {

@@ -79,6 +79,10 @@ function makeServer(state: State): McpServer {
     return inputRequired({ inputRequests: { sure }, requestState: 'state-of-the-shop' })
   })
   server.registerTool('drop', { inputSchema: z.object({ repo, branch }) }, () => said('never'))
+  server.registerResource('motd', 'shop://motd', {}, (uri) => {
+    note('motd', {})
+    return { contents: [{ uri: uri.href, text: 'good morning' }] }
+  })
   return server
 }
 
