@@ -22,6 +22,7 @@ import { Locks } from './gateway/locks.ts'
 import type { ClientInfo } from './gateway/negotiate.ts'
 import type { CallParts } from './gateway/passage.ts'
 import { Results } from './gateway/results.ts'
+import { Tasks } from './gateway/tasks.ts'
 import type { UpstreamConfig } from './gateway/upstream.ts'
 import { Upstreams } from './gateway/upstreams.ts'
 import { newId } from './runs/new-id.ts'
@@ -227,6 +228,7 @@ function doorOf(
       inFlight: new InFlight(shared.runs),
       results,
       rounds: new Rounds(keys.derive('rounds')),
+      tasks: new Tasks(),
     },
     {
       verifier: {
@@ -239,10 +241,15 @@ function doorOf(
   )
 }
 
-/** The facts of a catalog rely on the environment that it names, so that comes last. */
+/**
+ * The facts of a catalog rely on the environment that it names, so that comes last; and on the
+ * folders that the server is bound to, so no client gives it others.
+ */
 function asCatalogued(upstream: UpstreamConfig, desk: Desk | undefined): UpstreamConfig {
-  if (upstream.kind !== 'stdio' || !desk?.catalog) return upstream
-  return { ...upstream, env: { ...upstream.env, ...desk.catalog.server.env } }
+  const { roots, worktree } = desk?.binding ?? { roots: [], worktree: null }
+  const withholdRoots = roots.length > 0 || worktree !== null
+  if (upstream.kind !== 'stdio' || !desk?.catalog) return { ...upstream, withholdRoots }
+  return { ...upstream, withholdRoots, env: { ...upstream.env, ...desk.catalog.server.env } }
 }
 
 function listen(http: Server, port: number): Promise<string> {

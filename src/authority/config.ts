@@ -81,16 +81,30 @@ function readServers(reader: YamlReader, value: unknown, folder: string): Server
     const map = reader.map(path, item)
     if (map === undefined) return []
     only(reader, path, map, [
-      ...['command', 'env', 'cwd', 'url', 'headers', 'catalog', 'bind', 'timeout'],
+      ...['command', 'env', 'cwd', 'url', 'headers', 'catalog', 'bind', 'timeout', 'prefix'],
     ])
     if (map.catalog !== undefined && typeof map.catalog !== 'string') {
       reader.fail([...path, 'catalog'], 'must be the name or the path of a catalog')
     }
     const upstream = readUpstream(reader, path, map, folder)
     if (upstream === undefined) return []
+    const prefix = readPrefix(reader, path, map.prefix, Object.keys(servers).length)
     const catalog = typeof map.catalog === 'string' ? map.catalog : null
-    return [{ name, upstream, catalog, bind: absolute(map.bind, folder) }]
+    const config = prefix ? upstream : { ...upstream, prefix }
+    return [{ name, upstream: config, catalog, bind: absolute(map.bind, folder) }]
   })
+}
+
+/** Without prefix two servers could present the same name, so one that goes without is alone. */
+function readPrefix(reader: YamlReader, path: Path, value: unknown, servers: number): boolean {
+  if (value === undefined || value === true) return true
+  if (value !== false) reader.fail([...path, 'prefix'], 'must be true or false')
+  else if (servers > 1) {
+    const why =
+      'only a server that is alone can go without: the names of two could not be told apart'
+    reader.fail([...path, 'prefix'], why)
+  }
+  return false
 }
 
 function readUpstream(

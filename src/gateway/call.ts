@@ -1,6 +1,6 @@
 import type { Reply } from '../core/decision.ts'
 import type { Facts } from '../core/facts.ts'
-import type { AskId, CallId } from '../core/id.ts'
+import type { AskId, CallId, RunId } from '../core/id.ts'
 import { newId } from '../runs/new-id.ts'
 import { type CallKey, callKeyOf } from './call-key.ts'
 import { type DenialContext, denialNotice, whatOf } from './denial.ts'
@@ -36,10 +36,13 @@ export async function passCall(
   principal: Principal,
   request: ToolCallRequest,
 ): Promise<RpcReply> {
-  const round = openRound(parts, principal, request)
+  const round = openRound(parts, request.rawParams, {
+    run: principal.run,
+    tool: `${request.server}.${request.tool}`,
+    key: () => callKeyOf(principal, request),
+  })
   if (round === null) return rpcError(INVALID_PARAMS, 'this `requestState` is not valid here')
   const { params, key } = round
-  const upstream = parts.upstreams.get(request.server)
   return pass(parts, {
     principal,
     key,
@@ -51,12 +54,7 @@ export async function passCall(
       if (tree === null || run === undefined) throw new Error('the run is not known')
       return parts.desks.facts(request, run, tree, salt)
     },
-    send: (signal) =>
-      upstream!.call('tools/call', params, {
-        signal,
-        onNotification: request.notify,
-        clientCapabilities: request.clientCapabilities,
-      }),
+    send: (signal) => request.send(params, signal),
     signal: request.signal,
     server: request.server,
     tool: `${request.server}.${request.tool}`,
@@ -64,26 +62,31 @@ export async function passCall(
   })
 }
 
-/** The same path for `resources/read`, `prompts/get` and `completion/complete`. */
-export function passMethod(
+/** The same path for every other request that the door judges. */
+export async function passMethod(
   parts: CallParts,
   principal: Principal,
   request: JudgedRequest,
 ): Promise<RpcReply> {
+  const tool = `${request.server}.${request.method}`
+  const key = () => ({ key: `once:${newId('call')}`, durable: false })
+  const round = openRound(parts, request.params, { run: principal.run, tool, key })
+  if (round === null) return rpcError(INVALID_PARAMS, 'this `requestState` is not valid here')
   return pass(parts, {
     principal,
-    key: { key: `once:${newId('call')}`, durable: false },
+    key: round.key,
     serials: [],
     facts: (salt) => factsOfMethod(request, salt),
-    send: request.send,
+    send: (signal) => request.send(round.params, signal),
     signal: request.signal,
     server: request.server,
-    tool: `${request.server}.${request.method}`,
+    tool,
     say: asRpcError,
   })
 }
 
-async function pass(parts: CallParts, passage: Passage): Promise<RpcReply> {
+/** The path itself. */
+export async function pass(parts: CallParts, passage: Passage): Promise<RpcReply> {
   const holdUntil = performance.now() + (parts.askHoldMs ?? ASK_HOLD_MS)
   let held = null as { ask: AskId; lead: Lead } | null
   let answer: RpcReply | null = null
@@ -216,18 +219,18 @@ async function act(
   }
 }
 
-/** An `input_required` round comes back with the state that we gave out; see `Rounds`. */
+/**
+ * An `input_required` round comes back with the state that we gave out; see `Rounds`. Input without
+ * a state is part of a new call, which is judged and paid for as one.
+ */
 function openRound(
   parts: CallParts,
-  principal: Principal,
-  request: ToolCallRequest,
+  given: JsonObject,
+  call: { run: RunId; tool: string; key: () => CallKey },
 ): { params: JsonObject; key: CallKey } | null {
-  const { requestState, ...params } = request.rawParams
-  if (requestState === undefined && params.inputResponses === undefined) {
-    return { params, key: callKeyOf(principal, request) }
-  }
-  const where = { run: principal.run, tool: `${request.server}.${request.tool}` }
-  const round = parts.rounds.open(requestState, where, parts.clock())
+  const { requestState, ...params } = given
+  if (requestState === undefined) return { params, key: call.key() }
+  const round = parts.rounds.open(requestState, call, parts.clock())
   if (round === null) return null
   const state = round.state === null ? {} : { requestState: round.state }
   return { params: { ...params, ...state }, key: { key: round.key, durable: false } }

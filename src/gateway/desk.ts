@@ -153,14 +153,16 @@ function unknownTool(
 /** Requests other than tool calls that reach an upstream, as actions of the vocabulary. */
 const METHOD_ACTIONS: Readonly<Record<string, { action: string; type: string; member: string }>> = {
   'resources/read': { action: 'mcp.resource.read', type: 'mcp_resources', member: 'uri' },
+  'resources/subscribe': { action: 'mcp.resource.read', type: 'mcp_resources', member: 'uri' },
   'prompts/get': { action: 'mcp.prompt.get', type: 'mcp_prompts', member: 'name' },
   'completion/complete': { action: 'mcp.complete', type: 'mcp_servers', member: '' },
 }
 
 /** Facts of such a request. What a lease must name is the server and the URI or the name. */
 export async function factsOfMethod(request: JudgedRequest, salt: string): Promise<Facts> {
-  // Of the client's hop only: an ask must not be another one for another progress token.
-  const { _meta, ...args } = request.params
+  // Of the client's hop only: an ask must not be another one for another progress token. And a
+  // round of questions and answers belongs to the request that it began with.
+  const { _meta, inputResponses: _responses, requestState: _state, ...args } = request.params
   const facts = await unknownTool(
     { ...EMPTY_CALL, server: request.server, tool: request.method, args: args as never },
     salt,
@@ -185,7 +187,6 @@ const EMPTY_CALL = {
   requestId: 0,
   era: 'modern',
   idempotencyKey: null,
-  clientCapabilities: {},
   signal: new AbortController().signal,
-  notify: () => {},
+  send: () => Promise.reject(new Error('never sent')),
 } as const

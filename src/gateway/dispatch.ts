@@ -1,4 +1,5 @@
-import type { Door, Principal } from './door.ts'
+import type { ClientSession, Push } from './client-session.ts'
+import type { Door, Principal, TaskRequest } from './door.ts'
 import type { Era } from './era.ts'
 import type { Gate } from './gate.ts'
 import {
@@ -7,15 +8,18 @@ import {
   isObject,
   type JsonObject,
   METHOD_NOT_FOUND,
+  MISSING_CLIENT_CAPABILITY,
+  notificationText,
   type RequestId,
   type RpcReply,
   rpcError,
 } from './jsonrpc.ts'
 import { listPrompts, listResources, listTools } from './listings.ts'
 import { ruleOf } from './methods.ts'
-import { splitName, splitTool } from './names.ts'
+import { declaresTasks, relayedCapabilities, TASKS_DECLARED } from './questions.ts'
 import { ownerOfResource } from './resources.ts'
-import type { UpstreamReply } from './upstream-link.ts'
+import type { Upstream } from './upstream.ts'
+import { failure, type UpstreamReply } from './upstream-link.ts'
 
 /** One request of a client, independent of era and transport. */
 export interface ClientRequest {
@@ -25,10 +29,13 @@ export interface ClientRequest {
   readonly method: string
   readonly params: JsonObject
   readonly idempotencyKey: string | null
+  /** What the client can do, as a modern request says; a legacy one has said it to its session. */
   readonly clientCapabilities: JsonObject
+  /** The session of the legacy era; null in the modern era, which has none. */
+  readonly session: ClientSession | null
   readonly signal: AbortSignal
-  /** Sends a notification on the stream of this request. */
-  readonly notify: (method: string, params: JsonObject) => void
+  /** Sends a message on the stream of this request. */
+  readonly push: Push
 }
 
 const META_LOG_LEVEL = 'io.modelcontextprotocol/logLevel'
@@ -63,6 +70,17 @@ export async function answer(gate: Gate, request: ClientRequest): Promise<RpcRep
         return await getPrompt(gate, request)
       case 'completion/complete':
         return await complete(gate, request)
+      case 'resources/subscribe':
+        return await subscribe(gate, request)
+      case 'resources/unsubscribe':
+        if (typeof request.params.uri === 'string') request.session?.unwatch(request.params.uri)
+        return { result: {} }
+      case 'logging/setLevel':
+        return (await request.session?.setLevel(request.params.level)) ?? { result: {} }
+      case 'tasks/get':
+      case 'tasks/update':
+      case 'tasks/cancel':
+        return await task(gate, rule.method, request)
       case 'initialize':
       case 'server/discover':
       case 'subscriptions/listen':
@@ -76,29 +94,56 @@ export async function answer(gate: Gate, request: ClientRequest): Promise<RpcRep
 
 function callTool(gate: Gate, request: ClientRequest): Promise<RpcReply> | RpcReply {
   const { params, principal } = request
-  const name = splitTool(params.name)
+  const name = gate.upstreams.names.splitTool(params.name)
   if (name === null) return rpcError(INVALID_PARAMS, 'unknown tool: names are `server.tool`')
   const args = params.arguments ?? {}
   if (!isObject(args)) return rpcError(INVALID_PARAMS, '`arguments` must be an object')
-  if (params.task !== undefined) return rpcError(INVALID_PARAMS, 'tasks are not offered')
+  // The hint of an experiment of 2025-11-25, which was never offered; 2026-07-28 ignores it.
+  const { task: hint, ...own } = params
+  if (hint !== undefined && request.era === 'legacy') {
+    return rpcError(INVALID_PARAMS, 'tasks are not offered in this protocol revision')
+  }
   return gate.door.callTool(principal, {
     server: name.server,
     tool: name.name,
     // Parsed JSON, whose members are JSON.
     args: args as Parameters<Door['callTool']>[1]['args'],
     meta: isObject(params._meta) ? params._meta : {},
-    rawParams: { ...params, name: name.name },
+    rawParams: { ...own, name: name.name },
     requestId: request.id,
     era: request.era,
     idempotencyKey: request.idempotencyKey,
-    clientCapabilities: request.clientCapabilities,
     signal: request.signal,
-    notify: relayNotify(request),
+    send: sender(gate, request, name.server, 'tools/call'),
   })
 }
 
+/** The way to an upstream, for the door to take once a request is allowed. */
+function sender(
+  gate: Gate,
+  request: ClientRequest,
+  server: string,
+  method: string,
+): (params: JsonObject, signal: AbortSignal) => Promise<UpstreamReply> {
+  return async (params, signal) => {
+    const upstream = gate.upstreams.get(server)
+    if (upstream === undefined) {
+      return failure('unavailable', `there is no server \`${server}\``, { sent: false })
+    }
+    const { session, push } = request
+    const options = { signal, onNotification: relayNotify(request) }
+    if (session !== null) return session.call(upstream, method, params, { ...options, push })
+    const clientCapabilities = offered(request, upstream)
+    return upstream.call(method, params, { ...options, clientCapabilities })
+  }
+}
+
+function offered(request: ClientRequest, { withholdsRoots }: Upstream): JsonObject {
+  return relayedCapabilities(request.clientCapabilities, { withholdsRoots, tasks: true })
+}
+
 /** Lets through what the client asked for: progress under its own token, and log messages. */
-export function relayNotify(request: ClientRequest): ClientRequest['notify'] {
+export function relayNotify(request: ClientRequest): (method: string, params: JsonObject) => void {
   const meta = isObject(request.params._meta) ? request.params._meta : {}
   const token = meta.progressToken
   const hasToken = typeof token === 'string' || typeof token === 'number'
@@ -106,9 +151,9 @@ export function relayNotify(request: ClientRequest): ClientRequest['notify'] {
   return (method, params) => {
     if (request.signal.aborted) return
     if (method === 'notifications/progress') {
-      if (hasToken) request.notify(method, { ...params, progressToken: token })
+      if (hasToken) request.push(notificationText(method, { ...params, progressToken: token }))
     } else if (method === 'notifications/message') {
-      if (logs) request.notify(method, params)
+      if (logs) request.push(notificationText(method, params))
     }
   }
 }
@@ -122,7 +167,7 @@ async function readResource(gate: Gate, request: ClientRequest): Promise<RpcRepl
 }
 
 async function getPrompt(gate: Gate, request: ClientRequest): Promise<RpcReply> {
-  const name = splitName(request.params.name)
+  const name = gate.upstreams.names.splitPrompt(request.params.name)
   if (name === null) return rpcError(INVALID_PARAMS, 'unknown prompt: names are `server.prompt`')
   return relay(gate, request, name.server, { ...request.params, name: name.name })
 }
@@ -131,7 +176,7 @@ async function complete(gate: Gate, request: ClientRequest): Promise<RpcReply> {
   const ref = request.params.ref
   if (!isObject(ref)) return rpcError(INVALID_PARAMS, '`ref` must be an object')
   if (ref.type === 'ref/prompt') {
-    const name = splitName(ref.name)
+    const name = gate.upstreams.names.splitPrompt(ref.name)
     if (name === null) return rpcError(INVALID_PARAMS, 'unknown prompt: names are `server.prompt`')
     const params = { ...request.params, ref: { ...ref, name: name.name } }
     return relay(gate, request, name.server, params)
@@ -152,12 +197,42 @@ function relay(
   params: JsonObject,
 ): Promise<RpcReply> | RpcReply {
   const { principal, method, signal } = request
-  const upstream = gate.upstreams.get(server)
-  if (upstream === undefined) return rpcError(INVALID_PARAMS, `unknown server \`${server}\``)
-  const onNotification = relayNotify(request)
-  const send = (until: AbortSignal) =>
-    upstream.call(method, params, { signal: until, onNotification })
+  if (gate.upstreams.get(server) === undefined) {
+    return rpcError(INVALID_PARAMS, `unknown server \`${server}\``)
+  }
+  const send = sender(gate, request, server, method)
   return gate.door.relay(principal, { method, server, params, signal, send })
+}
+
+/** Hearing that a resource has changed is judged as reading it is. */
+async function subscribe(gate: Gate, request: ClientRequest): Promise<RpcReply> {
+  const { principal, method, params, session, signal } = request
+  const { uri } = params
+  if (typeof uri !== 'string') return rpcError(INVALID_PARAMS, '`uri` must be a string')
+  const owner = await ownerOfResource(gate.upstreams, uri)
+  if (!owner.ok) return rpcError(INVALID_PARAMS, owner.error)
+  const upstream = gate.upstreams.get(owner.value)
+  if (upstream === undefined || session === null) return rpcError(INVALID_PARAMS, 'no session')
+  const send = () => session.watch(upstream, uri)
+  return gate.door.relay(principal, { method, server: owner.value, params: { uri }, signal, send })
+}
+
+/** `tasks/*`: a call goes on that became a task. */
+async function task(
+  gate: Gate,
+  method: TaskRequest['method'],
+  request: ClientRequest,
+): Promise<RpcReply> {
+  const { principal, params, signal } = request
+  if (!declaresTasks(request.clientCapabilities)) {
+    const data = { requiredCapabilities: TASKS_DECLARED }
+    return rpcError(MISSING_CLIENT_CAPABILITY, 'the client does not declare tasks', data)
+  }
+  const { taskId } = params
+  if (typeof taskId !== 'string') return rpcError(INVALID_PARAMS, '`taskId` must be a string')
+  const send: TaskRequest['send'] = (server, params, until) =>
+    sender(gate, request, server, method)(params, until)
+  return gate.door.task(principal, { method, taskId, params, signal, send })
 }
 
 /** What a client reads when an upstream has answered, or has not. */

@@ -43,16 +43,18 @@ export interface ToolCallRequest {
   readonly era: Era
   /** The `Idempotency-Key` header. */
   readonly idempotencyKey: string | null
-  /** What the client says it can do; untrusted. Modern clients say it with each request. */
-  readonly clientCapabilities: JsonObject
   /** Aborts when the client went away or cancelled. */
   readonly signal: AbortSignal
   /**
-   * Sends a notification that belongs to this call (progress, log message) to the client; progress
-   * gets the client's own token. Does nothing when the client did not ask for it or is gone.
+   * Sends it to the upstream, on the connection that serves this client; `signal` cancels it there.
+   * Called by the door, once it is allowed. What belongs to the call (progress, log messages,
+   * questions) finds the client by itself.
    */
-  readonly notify: (method: string, params: JsonObject) => void
+  readonly send: Send
 }
+
+/** Never rejects. `params` are those of the request, as the upstream shall get them. */
+export type Send = (params: JsonObject, signal: AbortSignal) => Promise<UpstreamReply>
 
 /**
  * `resources/read`, `prompts/get` or `completion/complete`: what reaches an upstream besides calls.
@@ -64,10 +66,19 @@ export interface JudgedRequest {
   readonly params: JsonObject
   /** Aborts when the client went away or cancelled. */
   readonly signal: AbortSignal
-  /**
-   * Sends it to the upstream; `signal` cancels it there. Called by the door, once it is allowed.
-   */
-  readonly send: (signal: AbortSignal) => Promise<UpstreamReply>
+  /** As for a tool call. */
+  readonly send: Send
+}
+
+/** `tasks/get`, `tasks/update` or `tasks/cancel`: about a call that was answered with a task. */
+export interface TaskRequest {
+  readonly method: 'tasks/get' | 'tasks/update' | 'tasks/cancel'
+  /** As the client was given it; the upstream has another one. */
+  readonly taskId: string
+  readonly params: JsonObject
+  readonly signal: AbortSignal
+  /** As `Send`, to the server whose task it is. */
+  readonly send: (server: string, params: JsonObject, signal: AbortSignal) => Promise<UpstreamReply>
 }
 
 /**
@@ -88,6 +99,8 @@ export interface Door {
   visibleTools(principal: Principal, tools: readonly UpstreamTool[]): readonly UpstreamTool[]
   /** Judges any other request for an upstream, and sends it when it is allowed. Never rejects. */
   relay(principal: Principal, request: JudgedRequest): Promise<RpcReply>
+  /** Goes on with a call of the principal's own run that became a task. Never rejects. */
+  task(principal: Principal, request: TaskRequest): Promise<RpcReply>
   /** Whether the principal may see what this server lists (resources, templates, prompts). */
   mayList(principal: Principal, listing: { server: string; method: string }): boolean
   /** A client session ended (legacy DELETE or idle, end of stdio input). */

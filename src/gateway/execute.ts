@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto'
 import { isOver } from '../core/chain.ts'
 import type { Outcome } from '../core/command.ts'
+import type { Facts } from '../core/facts.ts'
 import type { CallId } from '../core/id.ts'
 import { type DenialContext, endText, whatOf } from './denial.ts'
 import { toClient } from './dispatch.ts'
 import type { JsonObject, RpcReply } from './jsonrpc.ts'
 import { failureNotice, unreadableNotice, withoutOurMeta } from './notice.ts'
 import type { CallParts, Passage } from './passage.ts'
+import { guardQuestions } from './questions.ts'
 import { failure, type UpstreamReply } from './upstream-link.ts'
 
 /** A link longer than this says more than what was made. */
@@ -27,7 +29,7 @@ export function execute(parts: CallParts, passage: Passage, allowed: Allowed): P
   const { call, salt } = allowed
   return parts.inFlight.run(principal, call, async (ended) => {
     const upstream = await sendUnlessOver(parts, passage, ended)
-    const outcome = outcomeOf(upstream)
+    const outcome = (passage.outcomeOf ?? outcomeOf)(upstream)
     const reply = replyOf(parts, passage, allowed, upstream)
     const settled = parts.runs.execute(principal, {
       do: 'settle',
@@ -76,10 +78,8 @@ async function sendUnlessOver(
 function outcomeOf(reply: UpstreamReply): Outcome {
   if ('failure' in reply) return reply.failure.sent ? 'unknown' : 'failed'
   if ('error' in reply) return 'failed'
-  const { resultType, isError, task, content } = reply.result
+  const { resultType, isError } = reply.result
   if (resultType !== undefined && resultType !== 'complete') return 'deferred'
-  // A task of the legacy era is a promise of a result, and none.
-  if (task !== undefined && content === undefined) return 'deferred'
   return isError === true ? 'failed' : 'succeeded'
 }
 
@@ -100,8 +100,9 @@ function replyOf(
     return passage.say(failureNotice(upstream.failure, about, why))
   }
   try {
-    const sealed = sealRound(parts, passage, toClient(upstream, passage.server))
-    return withoutOurMeta(sealed)
+    const guarded = guardQuestions(passage.server, toClient(upstream, passage.server))
+    const sealed = sealRound(parts, passage, guarded)
+    return withoutOurMeta(sealTask(parts, passage, { call, facts: context.facts }, sealed))
   } catch {
     return passage.say(unreadableNotice(call))
   }
@@ -132,6 +133,20 @@ function linkOf(text: string): string | null {
 /** Salted, since what a tool answers is often easy to guess. */
 function digestOf(salt: string, reply: UpstreamReply): string {
   return createHash('sha256').update(salt).update(JSON.stringify(reply)).digest('hex')
+}
+
+/** The client gets an id of ours for a task: it is good for this run, and says whose task it is. */
+function sealTask(
+  parts: CallParts,
+  { principal, server, key }: Passage,
+  made: { call: CallId; facts: Facts },
+  reply: RpcReply,
+): RpcReply {
+  if ('error' in reply || reply.result.resultType !== 'task') return reply
+  const { taskId: task } = reply.result
+  if (typeof task !== 'string') return reply
+  const taskId = parts.tasks.add({ principal, server, task, key, ...made })
+  return { result: { ...reply.result, taskId } }
 }
 
 function sealRound(parts: CallParts, passage: Passage, reply: RpcReply): RpcReply {

@@ -16,7 +16,6 @@ import {
   INVALID_PARAMS,
   INVALID_REQUEST,
   isObject,
-  notificationText,
   parseStrict,
   type RequestId,
   type RpcError,
@@ -219,8 +218,9 @@ class Endpoint {
             params,
             idempotencyKey: idempotencyKey(req),
             clientCapabilities,
+            session: null,
             signal: abort.signal,
-            notify: (name, about) => out.notify(notificationText(name, about)),
+            push: (text) => out.notify(text),
           })
     const modern = toModern(method, reply)
     out.finish(responseText(id, modern), modernStatus(modern))

@@ -4,9 +4,17 @@ import { chainOf, isOver, isUsable } from '../core/chain.ts'
 import { deniesAction, matchesAction } from '../core/pattern.ts'
 import type { Lease, Run, Tree } from '../core/tree.ts'
 import { passCall, passMethod } from './call.ts'
-import type { Door, JudgedRequest, Principal, ToolCallRequest, UpstreamTool } from './door.ts'
+import type {
+  Door,
+  JudgedRequest,
+  Principal,
+  TaskRequest,
+  ToolCallRequest,
+  UpstreamTool,
+} from './door.ts'
 import type { RpcReply } from './jsonrpc.ts'
 import type { CallParts } from './passage.ts'
+import { passTask } from './task-call.ts'
 
 /** Badges that were verified; a cache, since state is decided on at every use. */
 const VERIFIED_MAX = 10_000
@@ -56,6 +64,10 @@ export class JudgedDoor implements Door {
 
   relay(principal: Principal, request: JudgedRequest): Promise<RpcReply> {
     return passMethod(this.#parts, principal, request)
+  }
+
+  task(principal: Principal, request: TaskRequest): Promise<RpcReply> {
+    return passTask(this.#parts, principal, request)
   }
 
   visibleTools(principal: Principal, tools: readonly UpstreamTool[]): readonly UpstreamTool[] {

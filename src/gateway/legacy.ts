@@ -41,7 +41,7 @@ export function agreeOnVersion(params: JsonObject): string {
 
 /** The result of `initialize`. */
 export async function initializeResult(gate: Gate, protocolVersion: string): Promise<JsonObject> {
-  return { protocolVersion, ...(await offer(gate)), serverInfo: gate.serverInfo }
+  return { protocolVersion, ...(await offer(gate, 'legacy')), serverInfo: gate.serverInfo }
 }
 
 /** What a POST of the legacy era comes with. */
@@ -61,7 +61,7 @@ export class LegacyServer {
 
   constructor(gate: Gate) {
     this.#gate = gate
-    this.#sessions = new SessionTable((principal) => gate.door.sessionEnded(principal))
+    this.#sessions = new SessionTable(gate)
   }
 
   async post(post: LegacyPost, body: unknown): Promise<void> {
@@ -101,7 +101,7 @@ export class LegacyServer {
     const stream = new EventStream(post.res, { 'mcp-session-id': session.id })
     session.stream = stream
     const { door } = this.#gate
-    const filter = { tools: true, prompts: true, resources: true }
+    const filter = { tools: true, prompts: true, resources: true, uris: [] }
     const offs = [
       watchListings(this.#gate, session.principal, filter, (method) =>
         stream.send(notificationText(method, undefined)),
@@ -127,7 +127,11 @@ export class LegacyServer {
   }
 
   async #initialize(post: LegacyPost, message: Request): Promise<void> {
-    const session = this.#sessions.open(post.principal, agreeOnVersion(message.params))
+    const session = this.#sessions.open(
+      post.principal,
+      agreeOnVersion(message.params),
+      message.params.capabilities,
+    )
     if (session === null) {
       const error = rpcError(SERVER_ERROR, 'this run has too many sessions; end one with DELETE')
       sendJson(post.res, 429, responseText(message.id, error))
@@ -161,13 +165,18 @@ export class LegacyServer {
    * A notification or a response. Only requests reach anything; one without an id is no request.
    */
   #receive(session: Session, message: Exclude<RpcMessage, Request>): RpcReply | null {
-    if (message.kind === 'response') return null
+    if (message.kind === 'response') {
+      session.client.answered(message.id, message.reply)
+      return null
+    }
     if (!message.method.startsWith('notifications/')) {
       return rpcError(INVALID_REQUEST, 'a request needs an `id`')
     }
     if (message.method === 'notifications/cancelled') {
       const id = message.params.requestId
       if (typeof id === 'string' || typeof id === 'number') session.inFlight.get(id)?.abort()
+    } else if (message.method === 'notifications/roots/list_changed') {
+      session.client.rootsChanged()
     }
     return null
   }
@@ -193,8 +202,9 @@ export class LegacyServer {
         params,
         idempotencyKey,
         clientCapabilities: {},
+        session: session.client,
         signal: abort.signal,
-        notify: (name, body) => out.notify(notificationText(name, body)),
+        push: (text) => out.notify(text),
       })
       return abort.signal.aborted ? null : reply
     } finally {

@@ -12,6 +12,7 @@ import {
   SERVER_ERROR,
 } from './jsonrpc.ts'
 import { type ChangeFilter, readFilter, watchListings } from './listings.ts'
+import { ownerOfResource } from './resources.ts'
 import type { PostAnswer } from './sse.ts'
 
 /** Subscriptions that one run may hold open. */
@@ -98,24 +99,83 @@ export class Subscriptions {
       sink.ended()
     }
     this.#open.add(finish)
-    const honoured: JsonObject = {}
-    if (filter.tools) honoured.toolsListChanged = true
-    if (filter.prompts) honoured.promptsListChanged = true
-    if (filter.resources) honoured.resourcesListChanged = true
-    const acknowledged = 'notifications/subscriptions/acknowledged'
-    sink.send(notificationText(acknowledged, { notifications: honoured, _meta }))
-    if (Object.keys(honoured).length === 0) {
-      finish()
-      return cancel
+    const tell = (method: string, params: JsonObject = {}): void =>
+      sink.send(notificationText(method, { ...params, _meta }))
+    const isOpen = (): boolean => this.#open.has(finish)
+    // The acknowledgement is the first message, and says what is honoured.
+    const begin = (uris: readonly string[]): void => {
+      if (!isOpen()) return
+      const notifications = honouredOf(filter, uris)
+      tell('notifications/subscriptions/acknowledged', { notifications })
+      if (Object.keys(notifications).length === 0) return finish()
+      offs.push(
+        watchListings(this.#gate, principal, filter, tell),
+        this.#gate.door.onEnd(principal, finish),
+      )
     }
-    offs.push(
-      watchListings(this.#gate, principal, filter, (method) =>
-        sink.send(notificationText(method, { _meta })),
-      ),
-      this.#gate.door.onEnd(principal, finish),
-    )
+    if (filter.uris.length === 0) begin([])
+    else void this.#watch(principal, filter.uris, { tell, offs, isOpen }).then(begin)
     return cancel
   }
+
+  /** Watches those of the resources that the principal may read. Returns them. */
+  async #watch(
+    principal: Principal,
+    uris: readonly string[],
+    stream: {
+      tell: (method: string, params: JsonObject) => void
+      offs: (() => void)[]
+      isOpen: () => boolean
+    },
+  ): Promise<string[]> {
+    const watched = await Promise.all(
+      uris.map(async (uri): Promise<string[]> => {
+        const changed = () => stream.tell('notifications/resources/updated', { uri })
+        const off = await watchResource(this.#gate, principal, uri, changed)
+        if (off === null) return []
+        // Who has cancelled meanwhile does not hear of it.
+        if (stream.isOpen()) stream.offs.push(off)
+        else off()
+        return [uri]
+      }),
+    )
+    return watched.flat()
+  }
+}
+
+/** Judged as reading the resource is. Null: denied, or not to be watched. */
+async function watchResource(
+  gate: Gate,
+  principal: Principal,
+  uri: string,
+  changed: () => void,
+): Promise<(() => void) | null> {
+  const owner = await ownerOfResource(gate.upstreams, uri)
+  const upstream = owner.ok ? gate.upstreams.get(owner.value) : undefined
+  if (upstream === undefined) return null
+  let off: (() => void) | null = null
+  await gate.door.relay(principal, {
+    method: 'resources/subscribe',
+    server: upstream.name,
+    params: { uri },
+    signal: new AbortController().signal,
+    send: async () => {
+      const watching = await upstream.watches.watch(uri, changed)
+      if (!watching.ok) return watching.error
+      off = watching.value
+      return { result: {} }
+    },
+  })
+  return off
+}
+
+function honouredOf(filter: ChangeFilter, uris: readonly string[]): JsonObject {
+  const honoured: JsonObject = {}
+  if (filter.tools) honoured.toolsListChanged = true
+  if (filter.prompts) honoured.promptsListChanged = true
+  if (filter.resources) honoured.resourcesListChanged = true
+  if (uris.length > 0) honoured.resourceSubscriptions = uris
+  return honoured
 }
 
 function tooMany(): RpcReply {

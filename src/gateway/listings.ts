@@ -1,6 +1,8 @@
 import type { Principal } from './door.ts'
+import type { Era } from './era.ts'
 import type { Gate } from './gate.ts'
 import { isObject, type JsonObject } from './jsonrpc.ts'
+import { declaresTasks, TASKS_DECLARED } from './questions.ts'
 import type { Upstream } from './upstream.ts'
 
 /**
@@ -33,12 +35,15 @@ export async function listResources(
   return { [listing]: groups.flatMap(({ items }) => items) }
 }
 
-/** Prompts, named `server.prompt`. */
+/** Prompts, under their clients' names. */
 export async function listPrompts(gate: Gate, principal: Principal): Promise<JsonObject> {
   const list = (upstream: Upstream) => upstream.list('prompts')
   const groups = await perServer(gate, principal, 'prompts/list', list)
   const prompts = groups.flatMap(({ server, items }) =>
-    items.map((prompt) => ({ ...prompt, name: `${server}.${String(prompt.name)}` })),
+    items.map((prompt) => ({
+      ...prompt,
+      name: gate.upstreams.names.prompt(server, String(prompt.name)),
+    })),
   )
   return { prompts }
 }
@@ -65,6 +70,7 @@ const INSTRUCTIONS_LENGTH_MAX = 4_000
 /** What the gateway offers: whatever at least one upstream offers and the gateway relays. */
 export async function offer(
   gate: Gate,
+  era: Era,
 ): Promise<{ capabilities: JsonObject; instructions: string }> {
   await gate.upstreams.ready(READY_WAIT_MS)
   const capabilities: JsonObject = { tools: { listChanged: true } }
@@ -73,9 +79,22 @@ export async function offer(
       'lease is denied; the denial says what is missing and what can be done instead.',
   ]
   for (const upstream of gate.upstreams.all()) {
-    if (upstream.offers('resources')) capabilities.resources = { listChanged: true }
+    if (upstream.offers('resources')) {
+      const subscribe =
+        upstream.canWatch ||
+        (isObject(capabilities.resources) && capabilities.resources.subscribe === true)
+      capabilities.resources = { listChanged: true, subscribe }
+    }
     if (upstream.offers('prompts')) capabilities.prompts = { listChanged: true }
     if (upstream.offers('completions')) capabilities.completions = {}
+    if (upstream.offers('logging')) capabilities.logging = {}
+    if (
+      era === 'modern' &&
+      upstream.introduction !== null &&
+      declaresTasks(upstream.introduction.capabilities)
+    ) {
+      Object.assign(capabilities, TASKS_DECLARED)
+    }
     const words = upstream.introduction?.instructions
     if (words) texts.push(`${upstream.name}: ${words.slice(0, INSTRUCTIONS_LENGTH_MAX)}`)
   }
@@ -87,13 +106,21 @@ export interface ChangeFilter {
   readonly tools: boolean
   readonly prompts: boolean
   readonly resources: boolean
+  /** Resources whose changes are told, one by one. */
+  readonly uris: readonly string[]
 }
+
+/** Resources that one subscription may watch. */
+const WATCHED_MAX = 64
 
 /** The part of a `subscriptions/listen` filter that is honoured; null when it is none. */
 export function readFilter(params: JsonObject): ChangeFilter | null {
   const wanted = params.notifications
   if (!isObject(wanted)) return null
+  const uris = wanted.resourceSubscriptions ?? []
+  if (!Array.isArray(uris) || uris.some((uri) => typeof uri !== 'string')) return null
   return {
+    uris: [...new Set(uris as string[])].slice(0, WATCHED_MAX),
     tools: wanted.toolsListChanged === true,
     prompts: wanted.promptsListChanged === true,
     resources: wanted.resourcesListChanged === true,

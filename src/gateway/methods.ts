@@ -20,8 +20,9 @@ const BOTH: readonly Era[] = ['legacy', 'modern']
 const LEGACY: readonly Era[] = ['legacy']
 const MODERN: readonly Era[] = ['modern']
 
-const NO_TASKS = 'tasks are not offered: a call is decided, run and settled in one request'
-const ONE_CHILD = 'not offered: one connection to the upstream serves every client'
+const NO_TASKS =
+  'tasks are offered from 2026-07-28 on, as the extension `io.modelcontextprotocol/tasks`'
+const NO_PROGRESS = 'no question that is passed on asks for progress'
 
 /** Requests that a client may send: every method of 2024-11-05 … 2026-07-28 and its extensions. */
 export const CLIENT_REQUESTS = {
@@ -37,14 +38,14 @@ export const CLIENT_REQUESTS = {
   'prompts/list': { rule: 'judged', eras: BOTH },
   'prompts/get': { rule: 'judged', eras: BOTH },
   'completion/complete': { rule: 'judged', eras: BOTH },
-  'resources/subscribe': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
-  'resources/unsubscribe': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
-  'logging/setLevel': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
-  'tasks/get': { rule: 'deny', eras: BOTH, why: NO_TASKS },
+  'resources/subscribe': { rule: 'judged', eras: LEGACY },
+  'resources/unsubscribe': { rule: 'local', eras: LEGACY },
+  'logging/setLevel': { rule: 'pass', eras: LEGACY },
+  'tasks/get': { rule: 'judged', eras: MODERN },
   'tasks/result': { rule: 'deny', eras: LEGACY, why: NO_TASKS },
   'tasks/list': { rule: 'deny', eras: LEGACY, why: NO_TASKS },
-  'tasks/update': { rule: 'deny', eras: MODERN, why: NO_TASKS },
-  'tasks/cancel': { rule: 'deny', eras: BOTH, why: NO_TASKS },
+  'tasks/update': { rule: 'judged', eras: MODERN },
+  'tasks/cancel': { rule: 'judged', eras: MODERN },
 } as const satisfies Record<string, MethodRule>
 
 type ClientMethod = keyof typeof CLIENT_REQUESTS
@@ -58,24 +59,27 @@ export type AnsweredMethod = {
 export const CLIENT_NOTIFICATIONS: Readonly<Record<string, MethodRule>> = {
   'notifications/initialized': { rule: 'local', eras: LEGACY },
   'notifications/cancelled': { rule: 'local', eras: BOTH },
-  'notifications/progress': { rule: 'deny', eras: LEGACY, why: 'answers no request of ours' },
-  'notifications/roots/list_changed': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
+  'notifications/progress': { rule: 'deny', eras: LEGACY, why: NO_PROGRESS },
+  'notifications/roots/list_changed': { rule: 'pass', eras: LEGACY },
   'notifications/tasks/status': { rule: 'deny', eras: LEGACY, why: NO_TASKS },
 }
 
-/** Requests that an upstream may send. They cannot be attributed to a client: none is passed on. */
+/**
+ * Requests that an upstream may send. `pass`: to the client whose session the connection serves, if
+ * it has said that it answers them. A connection that serves everybody is offered none of them.
+ */
 export const UPSTREAM_REQUESTS: Readonly<Record<string, MethodRule>> = {
   ping: { rule: 'local', eras: LEGACY },
-  'sampling/createMessage': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
-  'elicitation/create': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
-  'roots/list': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
+  'sampling/createMessage': { rule: 'pass', eras: LEGACY },
+  'elicitation/create': { rule: 'pass', eras: LEGACY },
+  'roots/list': { rule: 'pass', eras: LEGACY },
   'tasks/get': { rule: 'deny', eras: LEGACY, why: NO_TASKS },
   'tasks/result': { rule: 'deny', eras: LEGACY, why: NO_TASKS },
   'tasks/list': { rule: 'deny', eras: LEGACY, why: NO_TASKS },
   'tasks/cancel': { rule: 'deny', eras: LEGACY, why: NO_TASKS },
 }
 
-/** Notifications that an upstream may send. `pass`: to the client whose request it belongs to. */
+/** Notifications that an upstream may send. `pass`: to the client that it belongs to. */
 export const UPSTREAM_NOTIFICATIONS: Readonly<Record<string, MethodRule>> = {
   'notifications/progress': { rule: 'pass', eras: BOTH },
   'notifications/message': { rule: 'pass', eras: BOTH },
@@ -83,10 +87,10 @@ export const UPSTREAM_NOTIFICATIONS: Readonly<Record<string, MethodRule>> = {
   'notifications/prompts/list_changed': { rule: 'local', eras: BOTH },
   'notifications/resources/list_changed': { rule: 'local', eras: BOTH },
   'notifications/subscriptions/acknowledged': { rule: 'local', eras: MODERN },
-  'notifications/resources/updated': { rule: 'deny', eras: BOTH, why: ONE_CHILD },
-  'notifications/elicitation/complete': { rule: 'deny', eras: LEGACY, why: ONE_CHILD },
+  'notifications/resources/updated': { rule: 'pass', eras: BOTH },
+  'notifications/elicitation/complete': { rule: 'pass', eras: LEGACY },
   'notifications/tasks/status': { rule: 'deny', eras: BOTH, why: NO_TASKS },
-  'notifications/cancelled': { rule: 'deny', eras: BOTH, why: 'no request of theirs is in flight' },
+  'notifications/cancelled': { rule: 'pass', eras: LEGACY },
 }
 
 /**

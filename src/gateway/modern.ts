@@ -32,11 +32,6 @@ const CACHEABLE = new Set([
   'resources/read',
 ])
 
-/**
- * What an upstream may ask of a client, and nothing that we would have to serve (such as tasks).
- */
-const RELAYED = new Set(['elicitation', 'sampling', 'roots'])
-
 /** Which member of `params` the header `Mcp-Name` repeats. */
 const NAME_SOURCE: Readonly<Record<string, string>> = {
   'tools/call': 'name',
@@ -60,7 +55,6 @@ export function claimsModern(params: JsonObject): boolean {
 /** What a valid request of the modern era says about the client. */
 export interface Envelope {
   readonly version: string
-  /** Those that are relayed. */
   readonly clientCapabilities: JsonObject
 }
 
@@ -71,8 +65,7 @@ export function readEnvelope(params: JsonObject): Result<Envelope, RpcError> {
   if (typeof version !== 'string') return err(invalidEnvelope(META_VERSION))
   const clientCapabilities = meta[META_CLIENT_CAPABILITIES]
   if (!isObject(clientCapabilities)) return err(invalidEnvelope(META_CLIENT_CAPABILITIES))
-  const relayed = Object.entries(clientCapabilities).filter(([name]) => RELAYED.has(name))
-  return ok({ version, clientCapabilities: Object.fromEntries(relayed) })
+  return ok({ version, clientCapabilities })
 }
 
 /** Refuses a version that is not served, and says which is. */
@@ -127,7 +120,7 @@ function one(value: string | string[] | undefined): string | undefined {
 
 /** `server/discover`. */
 export async function discover(gate: Gate): Promise<RpcReply> {
-  const { capabilities, instructions } = await offer(gate)
+  const { capabilities, instructions } = await offer(gate, 'modern')
   const _meta = { [META_SERVER_INFO]: gate.serverInfo }
   return { result: { supportedVersions: [MODERN_VERSION], capabilities, instructions, _meta } }
 }

@@ -40,6 +40,39 @@ export function splitName(name: unknown): QualifiedName | null {
   return SERVER_NAME.test(server) ? { server, name: name.slice(dot + 1) } : null
 }
 
+/** How the tools and prompts of several servers share one list of names. */
+export interface Names {
+  /**
+   * The name of a tool as clients see it; null for a tool that cannot be named: it is not listed.
+   */
+  tool(server: string, tool: string): string | null
+  prompt(server: string, prompt: string): string
+  /** Whose tool a client means; null for what names none. */
+  splitTool(name: unknown): QualifiedName | null
+  splitPrompt(name: unknown): QualifiedName | null
+}
+
+export const PREFIXED: Names = {
+  tool: qualifyTool,
+  prompt: (server, prompt) => `${server}.${prompt}`,
+  splitTool,
+  splitPrompt: splitName,
+}
+
+/**
+ * The upstream's own names, for a gateway with a single server (`prefix: false`). With a second one
+ * they could not be told apart, so there is no way to say which names a second one gets.
+ */
+export function plainNames(server: string): Names {
+  const isTool = (name: unknown): name is string => typeof name === 'string' && TOOL_NAME.test(name)
+  return {
+    tool: (_server, tool) => (isTool(tool) ? tool : null),
+    prompt: (_server, prompt) => prompt,
+    splitTool: (name) => (isTool(name) ? { server, name } : null),
+    splitPrompt: (name) => (typeof name === 'string' && name !== '' ? { server, name } : null),
+  }
+}
+
 const SENTINEL = /^=\?base64\?((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)\?=$/
 const SENTINEL_SHAPE = /^=\?base64\?.*\?=$/
 const HEADER_SAFE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/

@@ -36,7 +36,7 @@ export type Negotiated =
   | { readonly kind: 'retry_legacy' }
   | { readonly kind: 'failed'; readonly message: string }
 
-/** The envelope of the modern era; we offer an upstream nothing that it could ask of a client. */
+/** The envelope of the modern era; what a client can be asked is said with each of its requests. */
 export function envelopeFor(client: ClientInfo): JsonObject {
   return {
     [META_VERSION]: MODERN_VERSION,
@@ -52,16 +52,21 @@ export function envelopeFor(client: ClientInfo): JsonObject {
 export async function negotiate(
   link: Link,
   client: ClientInfo,
-  options: { legacyOnly: boolean },
+  options: {
+    readonly legacyOnly: boolean
+    /** What a client of the legacy era can be asked; of the modern era each request says it. */
+    readonly capabilities: JsonObject
+  },
 ): Promise<Negotiated> {
-  if (options.legacyOnly) return initialize(link, client)
+  const { legacyOnly, capabilities } = options
+  if (legacyOnly) return initialize(link, client, capabilities)
   const envelope = envelopeFor(client)
   const protocol: Protocol = { era: 'modern', version: MODERN_VERSION, envelope }
   link.setProtocol(protocol)
   const params = { _meta: envelope }
   const reply = await link.request('server/discover', params, { timeoutMs: DISCOVER_TIMEOUT_MS })
   const verdict = classify(reply, link.kind)
-  if (verdict === 'legacy') return initialize(link, client)
+  if (verdict === 'legacy') return initialize(link, client, capabilities)
   if (verdict === 'retry_legacy') return { kind: 'retry_legacy' }
   if (verdict.kind === 'failed') return verdict
   return { kind: 'ok', introduction: introduce(protocol, verdict.result) }
@@ -102,10 +107,14 @@ function classifyFailure(failure: Failure, kind: Link['kind']): Verdict {
   return { kind: 'failed', message: message + hint }
 }
 
-async function initialize(link: Link, client: ClientInfo): Promise<Negotiated> {
+async function initialize(
+  link: Link,
+  client: ClientInfo,
+  capabilities: JsonObject,
+): Promise<Negotiated> {
   const newest = LEGACY_VERSIONS[0] as string
   link.setProtocol({ era: 'legacy', version: newest, envelope: {} })
-  const params = { protocolVersion: newest, capabilities: {}, clientInfo: client }
+  const params = { protocolVersion: newest, capabilities, clientInfo: client }
   const reply = await link.request('initialize', params, { timeoutMs: INITIALIZE_TIMEOUT_MS })
   if ('failure' in reply) return { kind: 'failed', message: reply.failure.message }
   if ('error' in reply) {

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { UpstreamTool } from './door.ts'
 import { HEADER_MISMATCH, isObject, type JsonObject, type RpcError } from './jsonrpc.ts'
-import { decodeHeaderValue, encodeHeaderValue, splitTool } from './names.ts'
+import { decodeHeaderValue, encodeHeaderValue, type Names } from './names.ts'
 
 /** Declarations of one tool that are looked at; a schema with more is no honest one. */
 const DECLARATIONS_MAX = 64
@@ -9,6 +9,7 @@ const HEADER_TOKEN = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/
 
 /** Where a tool of a server is looked up. */
 interface Tools {
+  readonly names: Names
   tool(server: string, tool: string): UpstreamTool | undefined
 }
 
@@ -59,7 +60,7 @@ export function checkParamHeaders(
   params: JsonObject,
   upstreams: Tools,
 ): RpcError | null {
-  const name = method === 'tools/call' ? splitTool(params.name) : null
+  const name = method === 'tools/call' ? upstreams.names.splitTool(params.name) : null
   const tool = name === null ? undefined : upstreams.tool(name.server, name.name)
   if (tool === undefined) return null
   for (const { header, path } of declarationsOf(tool)) {

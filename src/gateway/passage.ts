@@ -1,3 +1,4 @@
+import type { Outcome } from '../core/command.ts'
 import type { Facts } from '../core/facts.ts'
 import type { Instant } from '../core/id.ts'
 import type { Vocabulary } from '../core/vocabulary.ts'
@@ -10,6 +11,7 @@ import type { RpcReply } from './jsonrpc.ts'
 import type { Locks } from './locks.ts'
 import type { Notice } from './notice.ts'
 import type { Results } from './results.ts'
+import type { Tasks } from './tasks.ts'
 import type { UpstreamReply } from './upstream-link.ts'
 import type { Upstreams } from './upstreams.ts'
 
@@ -21,6 +23,7 @@ export interface CallParts {
   readonly inFlight: InFlight
   readonly results: Results
   readonly rounds: Rounds
+  readonly tasks: Tasks
   readonly vocabulary: Vocabulary
   readonly clock: () => Instant
   /** Shorter in tests. */
@@ -37,6 +40,8 @@ export interface Passage {
   readonly signal: AbortSignal
   readonly server: string
   readonly tool: string
+  /** What an answer says about the call; for requests whose result is not the call's own. */
+  readonly outcomeOf?: (reply: UpstreamReply) => Outcome
   /** How the client reads what the engine says. */
   readonly say: (notice: Notice) => RpcReply
 }

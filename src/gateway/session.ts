@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import { ClientSession } from './client-session.ts'
 import type { Principal } from './door.ts'
+import type { Gate } from './gate.ts'
 import type { RequestId } from './jsonrpc.ts'
 import type { EventStream } from './sse.ts'
 
@@ -16,6 +18,7 @@ export interface Session {
   readonly version: string
   /** Requests in flight, so that `notifications/cancelled` finds them. */
   readonly inFlight: Map<RequestId, AbortController>
+  readonly client: ClientSession
   stream: EventStream | null
   seenAt: number
 }
@@ -23,26 +26,32 @@ export interface Session {
 /** The legacy sessions of one gateway process. */
 export class SessionTable {
   readonly #sessions = new Map<string, Session>()
-  readonly #onEnded: (principal: Principal) => void
+  readonly #gate: Gate
   readonly #sweep: NodeJS.Timeout
 
-  constructor(onEnded: (principal: Principal) => void) {
-    this.#onEnded = onEnded
+  constructor(gate: Gate) {
+    this.#gate = gate
     this.#sweep = setInterval(() => this.#endIdle(), SWEEP_MS)
     this.#sweep.unref()
   }
 
   /** Opens a session under an id that cannot be guessed; null when the run has too many. */
-  open(principal: Principal, version: string): Session | null {
+  open(opener: Principal, version: string, capabilities: unknown): Session | null {
     let held = 0
-    for (const session of this.#sessions.values()) if (sameRun(session, principal)) held++
+    for (const session of this.#sessions.values()) if (sameRun(session, opener)) held++
     if (held >= SESSIONS_PER_RUN_MAX) return null
     const id = randomUUID()
+    const principal = { ...opener, session: id }
+    const push = (text: string): boolean => {
+      session.stream?.send(text)
+      return session.stream !== null
+    }
     const session: Session = {
       id,
-      principal: { ...principal, session: id },
+      principal,
       version,
       inFlight: new Map(),
+      client: new ClientSession({ gate: this.#gate, principal, capabilities, push }),
       stream: null,
       seenAt: performance.now(),
     }
@@ -65,7 +74,8 @@ export class SessionTable {
     if (!this.#sessions.delete(session.id)) return
     session.stream?.end()
     for (const abort of session.inFlight.values()) abort.abort()
-    this.#onEnded(session.principal)
+    void session.client.close()
+    this.#gate.door.sessionEnded(session.principal)
   }
 
   close(): void {

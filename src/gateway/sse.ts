@@ -103,9 +103,11 @@ export class PostAnswer {
     return this.#begin()
   }
 
-  /** Sends a notification, or drops it where the client takes no stream. */
-  notify(text: string): void {
-    this.#begin()?.send(text)
+  /** Sends a message before the response; false where the client takes no stream. */
+  notify(text: string): boolean {
+    const stream = this.#begin()
+    stream?.send(text)
+    return stream !== null
   }
 
   /** Sends the response; `status` counts only where no stream has begun. */

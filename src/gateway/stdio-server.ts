@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { ClientSession } from './client-session.ts'
 import { answer } from './dispatch.ts'
 import type { Door, Principal } from './door.ts'
 import type { Era } from './era.ts'
@@ -83,6 +84,7 @@ class Connection {
   readonly #inFlight = new Map<RequestId, AbortController>()
   readonly #done = Promise.withResolvers<void>()
   #version: string | null = null
+  #session: ClientSession | null = null
   #unwatch: (() => void) | null = null
   #ending = false
   #idle: (() => void) | null = null
@@ -129,6 +131,7 @@ class Connection {
       clearTimeout(timer)
       for (const abort of this.#inFlight.values()) abort.abort()
     }
+    await this.#session?.close()
     this.#writer.flush()
     if (this.#principal !== null) this.#gate.door.sessionEnded(this.#principal)
     this.#done.resolve()
@@ -151,7 +154,10 @@ class Connection {
     const read = readMessage(value)
     if (!read.ok) return responseText(read.error.id, { error: read.error.error })
     const message = read.value
-    if (message.kind === 'response') return null
+    if (message.kind === 'response') {
+      this.#session?.answered(message.id, message.reply)
+      return null
+    }
     if (message.kind === 'notification') return this.#notified(message.method, message.params)
     if (this.#inFlight.has(message.id)) {
       return responseText(message.id, rpcError(INVALID_REQUEST, 'this `id` is in flight'))
@@ -179,6 +185,8 @@ class Connection {
       this.#cancelListen.delete(id)
     } else if (method === 'notifications/initialized') {
       this.#watch()
+    } else if (method === 'notifications/roots/list_changed') {
+      this.#session?.rootsChanged()
     }
     return null
   }
@@ -186,7 +194,7 @@ class Connection {
   /** A legacy client hears of changes unasked, once it is ready. */
   #watch(): void {
     if (this.#unwatch !== null || this.#principal === null || this.#version === null) return
-    const filter = { tools: true, prompts: true, resources: true }
+    const filter = { tools: true, prompts: true, resources: true, uris: [] }
     this.#unwatch = watchListings(this.#gate, this.#principal, filter, (method) =>
       this.#writer.write(notificationText(method, undefined)),
     )
@@ -196,11 +204,24 @@ class Connection {
     if (claimsModern(message.params)) return this.#answerModern(message, signal)
     if (message.method === 'initialize') {
       this.#version = agreeOnVersion(message.params)
+      this.#openSession(message.params)
       return { result: await initializeResult(this.#gate, this.#version) }
     }
     if (message.method === 'ping') return { result: {} }
     if (this.#version === null) return rpcError(INVALID_REQUEST, 'send `initialize` first')
     return this.#answerAs('legacy', message, {}, signal)
+  }
+
+  #openSession({ capabilities }: JsonObject): void {
+    const principal = this.#principal
+    if (principal === null || this.#session !== null) return
+    const push = (text: string): boolean => this.#push(text)
+    this.#session = new ClientSession({ gate: this.#gate, principal, capabilities, push })
+  }
+
+  #push(text: string): boolean {
+    this.#writer.write(text)
+    return true
   }
 
   async #answerModern(message: Request, signal: AbortSignal): Promise<RpcReply | null> {
@@ -244,8 +265,9 @@ class Connection {
       params,
       idempotencyKey: null,
       clientCapabilities,
+      session: era === 'legacy' ? this.#session : null,
       signal,
-      notify: (name, about) => this.#writer.write(notificationText(name, about)),
+      push: (text) => this.#push(text),
     })
   }
 }

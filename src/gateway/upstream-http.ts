@@ -1,21 +1,14 @@
-import { createParser } from 'eventsource-parser'
-import { type Dispatcher, Pool } from 'undici'
-import {
-  isObject,
-  type JsonObject,
-  notificationText,
-  type RpcMessage,
-  readMessage,
-  requestText,
-} from './jsonrpc.ts'
+import { Pool } from 'undici'
+import { eventsOf, findReply, mediaType, type Reply, readText } from './http-body.ts'
+import { type JsonObject, notificationText, type RpcMessage, requestText } from './jsonrpc.ts'
 import { encodeHeaderValue } from './names.ts'
 import {
-  answerToUpstream,
   type CallOptions,
   type Diagnostics,
   failure,
   type Link,
   type LinkEvents,
+  listenParams,
   PendingCall,
   type Protocol,
   UPSTREAM_IN_FLIGHT_MAX,
@@ -23,6 +16,7 @@ import {
   type UpstreamReply,
   withProgressToken,
 } from './upstream-link.ts'
+import { UpstreamRequests } from './upstream-requests.ts'
 
 export interface HttpConfig {
   readonly kind: 'http'
@@ -46,9 +40,10 @@ const NAME_SOURCE: Readonly<Record<string, string>> = {
   'tools/call': 'name',
   'prompts/get': 'name',
   'resources/read': 'uri',
+  'tasks/get': 'taskId',
+  'tasks/update': 'taskId',
+  'tasks/cancel': 'taskId',
 }
-
-type Reply = Dispatcher.ResponseData
 
 /**
  * An MCP server behind Streamable HTTP. Sends the configured headers and its own, never a header of
@@ -60,6 +55,12 @@ export class HttpLink implements Link {
   readonly #path: string
   readonly #headers: Readonly<Record<string, string>>
   readonly #closing = new AbortController()
+  readonly #asked = new UpstreamRequests(
+    (text) => void this.#post(text, this.#requestHeaders('', undefined)),
+  )
+  /** Ends the stream of unasked messages; null before there is one. */
+  #listening: AbortController | null = null
+  #watched = '[]'
   #events: LinkEvents | null = null
   #protocol: Protocol | null = null
   #session: string | null = null
@@ -121,8 +122,15 @@ export class HttpLink implements Link {
     void this.#post(notificationText(method, params), this.#requestHeaders(method, params))
   }
 
-  listen(): void {
-    void this.#listenForever()
+  listen(watched: readonly string[]): void {
+    const text = JSON.stringify(watched)
+    const before = this.#listening
+    if (before !== null && (this.#protocol?.era === 'legacy' || this.#watched === text)) return
+    this.#watched = text
+    const ended = new AbortController()
+    this.#listening = ended
+    void this.#listenUntil(AbortSignal.any([this.#closing.signal, ended.signal]), watched)
+    before?.abort()
   }
 
   diagnostics(): Diagnostics {
@@ -144,6 +152,7 @@ export class HttpLink implements Link {
       await ended.catch(() => {})
     }
     this.#closing.abort()
+    this.#asked.close()
     await this.#pool.destroy()
   }
 
@@ -233,16 +242,23 @@ export class HttpLink implements Link {
   /** A message on the stream of a call belongs to that call; on the common stream to none. */
   #receive(message: Exclude<RpcMessage, { kind: 'response' }>, call: PendingCall | null): void {
     if (message.kind === 'request') {
-      const answer = answerToUpstream(message.id, message.method)
-      void this.#post(answer, this.#requestHeaders('', undefined))
-    } else if (
-      message.method === 'notifications/progress' ||
-      message.method === 'notifications/message'
-    ) {
-      if (call !== null && !call.settled) call.onNotification?.(message.method, message.params)
-    } else {
+      void this.#answer(message, call)
+    } else if (message.method === 'notifications/cancelled') {
+      this.#asked.cancelled(message.params)
+    } else if (call !== null && BELONGING.has(message.method)) {
+      if (!call.settled) call.onNotification?.(message.method, message.params)
+    } else if (message.method !== 'notifications/progress') {
       this.#events?.notification(message.method, message.params)
     }
+  }
+
+  async #answer(
+    message: Extract<RpcMessage, { kind: 'request' }>,
+    call: PendingCall | null,
+  ): Promise<void> {
+    const release = call?.hold()
+    await this.#asked.answer(message, call?.ask ?? this.#events?.request ?? null)
+    release?.()
   }
 
   /** Posts what needs no answer. A loss is seen by the next request. */
@@ -263,11 +279,11 @@ export class HttpLink implements Link {
   }
 
   /** Keeps a stream of unasked messages open for as long as the upstream offers one. */
-  async #listenForever(): Promise<void> {
+  async #listenUntil(ended: AbortSignal, watched: readonly string[]): Promise<void> {
     let waitMs = LISTEN_RETRY_MIN_MS
-    while (!this.#closing.signal.aborted) {
+    while (!ended.aborted) {
       try {
-        const reply = await this.#openListen()
+        const reply = await this.#openListen(ended, watched)
         if (reply.statusCode !== 200 || mediaType(reply) !== 'text/event-stream') {
           await reply.body.dump()
           if (reply.statusCode < 500) return
@@ -282,35 +298,30 @@ export class HttpLink implements Link {
       } catch {
         // Lost; try again below.
       }
+      if (ended.aborted) return
       await new Promise((resolve) => setTimeout(resolve, waitMs).unref())
       waitMs = Math.min(waitMs * 2, LISTEN_RETRY_MAX_MS)
       // What changed meanwhile was not heard.
-      if (!this.#closing.signal.aborted) {
-        this.#events?.notification('notifications/tools/list_changed', {})
-      }
+      if (!ended.aborted) this.#events?.notification('notifications/tools/list_changed', {})
     }
   }
 
-  #openListen(): Promise<Reply> {
-    const signal = this.#closing.signal
-    if (this.#protocol?.era === 'legacy') {
+  #openListen(signal: AbortSignal, watched: readonly string[]): Promise<Reply> {
+    const protocol = this.#protocol
+    if (protocol === null || protocol.era === 'legacy') {
       const headers = { ...this.#requestHeaders('', undefined), accept: 'text/event-stream' }
       return this.#pool.request({ path: this.#path, method: 'GET', headers, signal })
     }
-    const params = {
-      _meta: this.#protocol?.envelope ?? {},
-      notifications: {
-        toolsListChanged: true,
-        promptsListChanged: true,
-        resourcesListChanged: true,
-      },
-    }
     const method = 'subscriptions/listen'
+    const params = listenParams(protocol, watched)
     const body = requestText(++this.#lastId, method, params)
     const headers = this.#requestHeaders(method, params)
     return this.#pool.request({ path: this.#path, method: 'POST', headers, body, signal })
   }
 }
+
+/** Notifications on the stream of a call that are about this call. */
+const BELONGING = new Set(['notifications/progress', 'notifications/message'])
 
 /** Errors that happen before a byte of the request leaves. */
 const NEVER_SENT = new Set([
@@ -323,68 +334,3 @@ const NEVER_SENT = new Set([
   'UND_ERR_DESTROYED',
   'UND_ERR_CLOSED',
 ])
-
-function mediaType(reply: Reply): string {
-  const type = reply.headers['content-type']
-  const value = Array.isArray(type) ? type[0] : type
-  return (value ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
-}
-
-async function readText(reply: Reply, bytesMax: number): Promise<string> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of reply.body as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > bytesMax) throw new Error(`more than ${bytesMax} bytes`)
-    chunks.push(chunk)
-  }
-  return (chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)).toString('utf8')
-}
-
-/** The reply to request `id` in a JSON body. A refusal may come without an id. */
-function findReply(text: string, id: number, refused: boolean): UpstreamReply | null {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    return null
-  }
-  for (const item of Array.isArray(value) ? value : [value]) {
-    const own = refused && isObject(item) && (item.id === null || item.id === undefined)
-    const message = readMessage(own ? { ...item, id } : item)
-    if (message.ok && message.value.kind === 'response' && message.value.id === id) {
-      return message.value.reply
-    }
-  }
-  return null
-}
-
-/** The JSON-RPC messages of an event stream. What is none is skipped. */
-async function* eventsOf(reply: Reply): AsyncGenerator<RpcMessage> {
-  const decoder = new TextDecoder()
-  let ready: RpcMessage[] = []
-  let bytesSinceEvent = 0
-  const parser = createParser({
-    onEvent: (event) => {
-      bytesSinceEvent = 0
-      if (event.event !== undefined && event.event !== 'message') return
-      try {
-        const value: unknown = JSON.parse(event.data)
-        for (const item of Array.isArray(value) ? value : [value]) {
-          const message = readMessage(item)
-          if (message.ok) ready.push(message.value)
-        }
-      } catch {
-        // An empty event that primes the stream, or noise.
-      }
-    },
-  })
-  for await (const chunk of reply.body as AsyncIterable<Buffer>) {
-    bytesSinceEvent += chunk.length
-    if (bytesSinceEvent > UPSTREAM_MESSAGE_BYTES_MAX) throw new Error('an event is too large')
-    parser.feed(decoder.decode(chunk, { stream: true }))
-    const batch = ready
-    ready = []
-    yield* batch
-  }
-}

@@ -1,13 +1,6 @@
 import type { Era } from './era.ts'
-import {
-  type JsonObject,
-  METHOD_NOT_FOUND,
-  type RequestId,
-  type RpcReply,
-  responseText,
-  rpcError,
-} from './jsonrpc.ts'
-import { UPSTREAM_REQUESTS } from './methods.ts'
+import type { JsonObject, RpcReply } from './jsonrpc.ts'
+import type { AskClient } from './upstream-requests.ts'
 
 export const MODERN_VERSION = '2026-07-28'
 export const LEGACY_VERSIONS: readonly string[] = [
@@ -53,7 +46,9 @@ export interface CallOptions {
   readonly signal?: AbortSignal
   /** Notifications that belong to this call: progress, and over HTTP also log messages. */
   readonly onNotification?: (method: string, params: JsonObject) => void
-  /** Idle time; progress starts it again. */
+  /** Passes on what the upstream asks while it works on this; nothing is asked without it. */
+  readonly ask?: AskClient
+  /** Idle time; progress starts it again, and a question of the upstream stops it. */
   readonly timeoutMs?: number | undefined
   /** What the upstream may ask of the caller (modern era); nothing unless given. */
   readonly clientCapabilities?: JsonObject
@@ -72,6 +67,8 @@ export interface Protocol {
 export interface LinkEvents {
   /** A notification that belongs to no request. */
   notification(method: string, params: JsonObject): void
+  /** A request that belongs to none of ours. Without it, or for null, it is refused. */
+  readonly request?: AskClient
   /** The connection is over; every request in flight has been failed. Called once. */
   closed(why: string): void
 }
@@ -93,8 +90,11 @@ export interface Link {
   /** Never rejects. `params` is owned by the link from here on. */
   request(method: string, params: JsonObject, options: CallOptions): Promise<UpstreamReply>
   notify(method: string, params?: JsonObject): void
-  /** Begins to receive what the upstream says unasked; called when it has been negotiated. */
-  listen(): void
+  /**
+   * Receives what the upstream says unasked, from when it has been negotiated on. Called again when
+   * other resources are watched: only the modern era needs to be told which.
+   */
+  listen(watched: readonly string[]): void
   diagnostics(): Diagnostics
   /** Ends the connection and whatever serves it. Safe to call twice. */
   close(): Promise<void>
@@ -112,10 +112,12 @@ export function failure(
 export class PendingCall {
   readonly promise: Promise<UpstreamReply>
   readonly onNotification: CallOptions['onNotification']
+  readonly ask: CallOptions['ask']
   readonly #signal: AbortSignal | undefined
   readonly #giveUp: (why: 'cancelled' | 'timeout') => void
   readonly #deadline: number
   readonly #timer: NodeJS.Timeout
+  #held = 0
   #resolve!: (reply: UpstreamReply) => void
   settled = false
 
@@ -125,6 +127,7 @@ export class PendingCall {
       this.#resolve = resolve
     })
     this.onNotification = options.onNotification
+    this.ask = options.ask
     this.#signal = options.signal
     this.#giveUp = giveUp
     const idleMs = options.timeoutMs ?? CALL_IDLE_MS
@@ -135,7 +138,16 @@ export class PendingCall {
 
   /** The upstream gave a sign of life. */
   touch(): void {
-    if (performance.now() < this.#deadline) this.#timer.refresh()
+    if (!this.settled && performance.now() < this.#deadline) this.#timer.refresh()
+  }
+
+  /** The upstream waits for somebody itself. Time counts again from the release on. */
+  hold(): () => void {
+    this.#held++
+    return () => {
+      this.#held--
+      this.touch()
+    }
   }
 
   settle(reply: UpstreamReply): void {
@@ -148,6 +160,10 @@ export class PendingCall {
 
   readonly #onTimeout = (): void => {
     if (this.settled) return
+    if (this.#held > 0 && performance.now() < this.#deadline) {
+      this.#timer.refresh()
+      return
+    }
     this.settle(failure('timeout', 'the upstream did not answer in time', { sent: true }))
     this.#giveUp('timeout')
   }
@@ -159,17 +175,18 @@ export class PendingCall {
   }
 }
 
-/** The answer to a request that an upstream sends to us: a pong, or a refusal. Never silence. */
-export function answerToUpstream(id: RequestId, method: string): string {
-  if (method === 'ping') return responseText(id, { result: {} })
-  const known = Object.hasOwn(UPSTREAM_REQUESTS, method)
-    ? UPSTREAM_REQUESTS[method]?.why
-    : undefined
-  const why = known ?? 'unknown method'
-  return responseText(id, rpcError(METHOD_NOT_FOUND, `daypass does not relay this: ${why}`))
-}
-
 /** Asks for progress under the link's own id: a token of a client never leaves it. */
 export function withProgressToken(params: JsonObject, id: number): void {
   params._meta = { ...(params._meta as JsonObject | undefined), progressToken: id }
+}
+
+/** What `subscriptions/listen` asks an upstream of the modern era for. */
+export function listenParams(protocol: Protocol, watched: readonly string[]): JsonObject {
+  const notifications: JsonObject = {
+    toolsListChanged: true,
+    promptsListChanged: true,
+    resourcesListChanged: true,
+  }
+  if (watched.length > 0) notifications.resourceSubscriptions = watched
+  return { _meta: protocol.envelope, notifications }
 }

@@ -9,12 +9,12 @@ import {
 } from './jsonrpc.ts'
 import { LineReader, LineWriter } from './lines.ts'
 import {
-  answerToUpstream,
   type CallOptions,
   type Diagnostics,
   failure,
   type Link,
   type LinkEvents,
+  listenParams,
   PendingCall,
   type Protocol,
   UPSTREAM_IN_FLIGHT_MAX,
@@ -22,6 +22,7 @@ import {
   type UpstreamReply,
   withProgressToken,
 } from './upstream-link.ts'
+import { UpstreamRequests } from './upstream-requests.ts'
 
 export interface StdioConfig {
   readonly kind: 'stdio'
@@ -94,6 +95,10 @@ export class StdioLink implements Link {
   readonly kind = 'stdio'
   readonly #config: StdioConfig
   readonly #pending = new Map<number, PendingCall>()
+  readonly #asked = new UpstreamRequests((text) => this.#writer?.write(text))
+  #protocol: Protocol | null = null
+  /** The request id of the open `subscriptions/listen`, and what it asks for. */
+  #listening: { readonly id: number; readonly watched: string } | null = null
   #child: ChildProcessWithoutNullStreams | null = null
   #writer: LineWriter | null = null
   #exited: Promise<void> = Promise.resolve()
@@ -151,11 +156,22 @@ export class StdioLink implements Link {
     })
   }
 
-  // Over stdio nothing outside of the messages depends on the protocol.
-  setProtocol(_protocol: Protocol): void {}
+  setProtocol(protocol: Protocol): void {
+    this.#protocol = protocol
+  }
 
-  // Whatever a child says unasked comes with the rest of its output.
-  listen(): void {}
+  /** In the legacy era a child says unasked whatever it has to say. */
+  listen(watched: readonly string[]): void {
+    if (this.#protocol?.era !== 'modern' || !this.#open) return
+    const before = this.#listening
+    const text = JSON.stringify(watched)
+    if (before?.watched === text) return
+    const id = ++this.#lastId
+    this.#listening = { id, watched: text }
+    const params = listenParams(this.#protocol, watched)
+    this.#writer?.write(requestText(id, 'subscriptions/listen', params))
+    if (before !== null) this.notify('notifications/cancelled', { requestId: before.id })
+  }
 
   request(method: string, params: JsonObject, options: CallOptions): Promise<UpstreamReply> {
     const refusal = this.#refusal(options)
@@ -229,12 +245,23 @@ export class StdioLink implements Link {
         return
       }
       case 'request':
-        this.#writer?.write(answerToUpstream(message.id, message.method))
+        void this.#answer(message, events)
         return
       case 'notification':
         if (message.method === 'notifications/progress') this.#progress(message.params)
+        else if (message.method === 'notifications/cancelled') this.#asked.cancelled(message.params)
         else events.notification(message.method, message.params)
     }
+  }
+
+  /** Nobody can tell which call a question belongs to, so while one is open all of them wait. */
+  async #answer(
+    message: Extract<RpcMessage, { kind: 'request' }>,
+    events: LinkEvents,
+  ): Promise<void> {
+    const releases = [...this.#pending.values()].map((call) => call.hold())
+    await this.#asked.answer(message, events.request ?? null)
+    for (const release of releases) release()
   }
 
   /** An answer is taken once, and only under the exact id: `"7"` does not answer 7. */
@@ -256,6 +283,7 @@ export class StdioLink implements Link {
     const opened = this.#open
     this.#open = false
     this.#exitCode = code
+    this.#asked.close()
     const lost = [...this.#pending.values()]
     this.#pending.clear()
     const message = `the upstream ended (${code})`

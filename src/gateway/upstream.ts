@@ -1,22 +1,14 @@
 import type { UpstreamTool } from './door.ts'
 import { isObject, type JsonObject } from './jsonrpc.ts'
-import { qualifyTool } from './names.ts'
-import {
-  type ClientInfo,
-  type Introduction,
-  META_CLIENT_CAPABILITIES,
-  META_CLIENT_INFO,
-  META_VERSION,
-  negotiate,
-} from './negotiate.ts'
+import type { Names } from './names.ts'
+import { type ClientInfo, type Introduction, negotiate } from './negotiate.ts'
 import { paramHeaders } from './param-headers.ts'
-import { HttpLink } from './upstream-http.ts'
+import { type SessionOptions, SessionUpstream } from './session-upstream.ts'
 import { type CallOptions, failure, type Link, type UpstreamReply } from './upstream-link.ts'
-import { StdioLink } from './upstream-stdio.ts'
+import { forUpstream, linkTo, type UpstreamConfig } from './upstream-open.ts'
+import { Watches } from './watches.ts'
 
-export type UpstreamConfig =
-  | import('./upstream-stdio.ts').StdioConfig
-  | import('./upstream-http.ts').HttpConfig
+export type { UpstreamConfig } from './upstream-open.ts'
 
 export type Listing = 'tools' | 'prompts' | 'resources' | 'resourceTemplates'
 
@@ -70,7 +62,10 @@ interface Listed {
 /** One upstream server: started, negotiated with, listed, and started again when it dies. */
 export class Upstream {
   readonly name: string
+  /** Resources that somebody wants to hear of. */
+  readonly watches: Watches
   readonly #config: UpstreamConfig
+  readonly #names: Names
   readonly #client: ClientInfo
   readonly #onChange: (listing: Listing) => void
   #link: Link | null = null
@@ -90,10 +85,16 @@ export class Upstream {
   constructor(
     name: string,
     config: UpstreamConfig,
-    options: { client: ClientInfo; onChange: (listing: Listing) => void },
+    options: { client: ClientInfo; names: Names; onChange: (listing: Listing) => void },
   ) {
     this.name = name
     this.#config = config
+    this.#names = options.names
+    this.watches = new Watches({
+      era: () => this.#introduction?.protocol.era ?? null,
+      call: (method, params) => this.call(method, params, { timeoutMs: LISTING_TIMEOUT_MS }),
+      listen: (uris) => this.#link?.listen(uris),
+    })
     this.#client = options.client
     this.#onChange = options.onChange
   }
@@ -124,6 +125,22 @@ export class Upstream {
   /** Whether it declares a capability, such as `prompts`. */
   offers(capability: string): boolean {
     return this.#introduction?.capabilities[capability] !== undefined
+  }
+
+  /** Whether the roots of clients are kept from it. */
+  get withholdsRoots(): boolean {
+    return this.#config.withholdRoots === true
+  }
+
+  /** A connection to the same server that belongs to one client. */
+  connectFor(options: SessionOptions): SessionUpstream {
+    return new SessionUpstream(this.#config, { client: this.#client, ...options })
+  }
+
+  /** Whether it tells of changes of single resources. */
+  get canWatch(): boolean {
+    const resources = this.#introduction?.capabilities.resources
+    return isObject(resources) && resources.subscribe === true
   }
 
   /**
@@ -198,8 +215,7 @@ export class Upstream {
 
   async #connect(): Promise<void> {
     this.#attempts++
-    const link =
-      this.#config.kind === 'stdio' ? new StdioLink(this.#config) : openHttp(this.#config)
+    const link = linkTo(this.#config)
     if (link instanceof Error) {
       this.#fail(null, link.message)
       return
@@ -208,7 +224,7 @@ export class Upstream {
     let negotiating = true
     try {
       await link.open({
-        notification: (method) => this.#notified(method),
+        notification: (method, params) => this.#notified(method, params),
         // While negotiating, the request that fails with it tells.
         closed: (why) => {
           if (!negotiating) this.#lost(link, why)
@@ -219,7 +235,10 @@ export class Upstream {
       this.#fail(link, (error as Error).message)
       return
     }
-    const negotiated = await negotiate(link, this.#client, { legacyOnly: this.#legacyOnly })
+    const negotiated = await negotiate(link, this.#client, {
+      legacyOnly: this.#legacyOnly,
+      capabilities: {},
+    })
     negotiating = false
     if (this.#isClosed()) return link.close()
     if (negotiated.kind === 'ok') {
@@ -243,7 +262,8 @@ export class Upstream {
     this.#wasUp = true
     this.#adopt(await this.list('tools'))
     if (this.#link !== link || this.#isClosed()) return
-    link.listen()
+    link.listen(this.watches.uris)
+    void this.watches.renew()
     this.#settled.resolve()
   }
 
@@ -298,7 +318,7 @@ export class Upstream {
     return this.#health.state === 'closed'
   }
 
-  #notified(method: string): void {
+  #notified(method: string, params: JsonObject): void {
     if (method === 'notifications/tools/list_changed') {
       this.#listed.delete('tools')
       void this.refreshTools()
@@ -309,6 +329,8 @@ export class Upstream {
       this.#listed.delete('resources')
       this.#listed.delete('resourceTemplates')
       this.#onChange('resources')
+    } else if (method === 'notifications/resources/updated') {
+      this.watches.updated(params.uri)
     }
   }
 
@@ -317,7 +339,7 @@ export class Upstream {
     const notes: string[] = []
     for (const definition of items) {
       const tool = definition.name
-      const name = typeof tool === 'string' ? qualifyTool(this.name, tool) : null
+      const name = typeof tool === 'string' ? this.#names.tool(this.name, tool) : null
       if (typeof tool !== 'string' || name === null) {
         notes.push(`the tool \`${String(tool).slice(0, 200)}\` has a name that MCP does not allow`)
       } else if (tools.has(tool)) {
@@ -353,35 +375,4 @@ export class Upstream {
     }
     return items.slice(0, LISTING_ITEMS_MAX)
   }
-}
-
-function openHttp(config: import('./upstream-http.ts').HttpConfig): Link | Error {
-  try {
-    return new HttpLink(config)
-  } catch {
-    return new Error('its URL is not one')
-  }
-}
-
-/** A copy of `params` with `_meta` for this hop. */
-function forUpstream(
-  params: JsonObject,
-  introduction: Introduction,
-  options: CallOptions,
-): JsonObject {
-  const { envelope, era } = introduction.protocol
-  const given = isObject(params._meta) ? params._meta : null
-  if (given === null && era === 'legacy') return { ...params }
-  const meta: JsonObject = { ...given }
-  delete meta.progressToken
-  delete meta[META_VERSION]
-  delete meta[META_CLIENT_INFO]
-  delete meta[META_CLIENT_CAPABILITIES]
-  if (era === 'modern') {
-    Object.assign(meta, envelope)
-    if (options.clientCapabilities !== undefined) {
-      meta[META_CLIENT_CAPABILITIES] = options.clientCapabilities
-    }
-  }
-  return { ...params, _meta: meta }
 }

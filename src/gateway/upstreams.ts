@@ -1,5 +1,5 @@
 import type { UpstreamTool } from './door.ts'
-import { isServerName } from './names.ts'
+import { isServerName, type Names, PREFIXED, plainNames } from './names.ts'
 import type { ClientInfo } from './negotiate.ts'
 import { type Health, type Listing, Upstream, type UpstreamConfig } from './upstream.ts'
 
@@ -13,6 +13,8 @@ const RELIST_MS = 60_000
 export class Upstreams {
   readonly #all = new Map<string, Upstream>()
   readonly #listeners = new Set<ListingChanged>()
+  /** How clients name what is here. */
+  readonly names: Names
   #relist: NodeJS.Timeout | null = null
 
   /** Throws for a server name that could not be told apart from another (`[a-z][a-z0-9-]*`). */
@@ -20,6 +22,7 @@ export class Upstreams {
     configs: Readonly<Record<string, UpstreamConfig>>,
     options: { readonly client: ClientInfo },
   ) {
+    this.names = namesOf(configs)
     for (const [name, config] of Object.entries(configs)) {
       if (!isServerName(name)) {
         const rule = 'lower-case letters, digits and hyphens, a letter first, at most 32 characters'
@@ -28,7 +31,8 @@ export class Upstreams {
       const onChange = (listing: Listing): void => {
         for (const listener of this.#listeners) listener(name, listing)
       }
-      this.#all.set(name, new Upstream(name, config, { client: options.client, onChange }))
+      const { client } = options
+      this.#all.set(name, new Upstream(name, config, { client, onChange, names: this.names }))
     }
   }
 
@@ -84,4 +88,13 @@ export class Upstreams {
     if (this.#relist !== null) clearInterval(this.#relist)
     await Promise.all([...this.#all.values()].map((upstream) => upstream.close()))
   }
+}
+
+/** Throws for plain names beside a second server: they could not be told apart (threat 31). */
+function namesOf(configs: Readonly<Record<string, UpstreamConfig>>): Names {
+  const all = Object.entries(configs)
+  const plain = all.find(([, { prefix }]) => prefix === false)
+  if (plain === undefined) return PREFIXED
+  if (all.length > 1) throw new Error(`\`${plain[0]}\` can go without prefix only when it is alone`)
+  return plainNames(plain[0])
 }

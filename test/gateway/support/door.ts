@@ -45,9 +45,7 @@ export class TestDoor implements Door {
     }
     const upstream = this.upstreams.get(request.server)
     if (upstream === undefined) return { error: { code: -32602, message: 'unknown server' } }
-    const { signal, notify } = request
-    const options = { signal, onNotification: notify }
-    const reply = await upstream.call('tools/call', request.rawParams, options)
+    const reply = await request.send(request.rawParams, request.signal)
     this.replies.push(reply)
     return toClient(reply, request.server)
   }
@@ -62,7 +60,11 @@ export class TestDoor implements Door {
       const data = { reason: 'no_grant' }
       return { error: { code: -32000, message: `denied: ${request.method}`, data } }
     }
-    return toClient(await request.send(request.signal), request.server)
+    return toClient(await request.send(request.params, request.signal), request.server)
+  }
+
+  async task(): Promise<RpcReply> {
+    return { error: { code: -32602, message: 'unknown task' } }
   }
 
   mayList(_principal: Principal, { method }: { method: string }): boolean {
