@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -6,14 +6,14 @@ import type { DatabaseSync } from 'node:sqlite'
 import { openSqlite } from '../src/store/sqlite.ts'
 import { openWriting } from '../src/store/sqlite-open.ts'
 import type { Row, Store } from '../src/store/store.ts'
+import { median } from './settings.ts'
 
 /**
  * Durable appends a second, by c trees at once, relative to the least that a durable batched
  * writer can do: plain inserts on the main thread, one transaction a tick. Ratios only: the
- * figures depend on the disk. `node bench/append.ts [rounds]`, about a second and a half a round.
+ * figures depend on the disk. `node bench/append.ts` prints it alone.
  */
 
-const ROUNDS = Number(process.argv[2] ?? 3)
 const PARALLEL = [1, 8, 32, 128]
 const ROUND_MS = 180
 const BODY = JSON.stringify({ text: 'x'.repeat(520) })
@@ -87,40 +87,65 @@ async function measure(subject: Subject, parallel: number, round: number) {
   return { rate: count / seconds, delayMs: delay.percentile(99) / 1e6 }
 }
 
-const median = (values: number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] as number
-
-const directory = mkdtempSync(join(tmpdir(), 'daypass-bench-'))
-const subjects = {
-  bare: bare(join(directory, 'bare.db')),
-  ours: await ours(join(directory, 'ours.db')),
+export interface AppendFigures {
+  readonly parallel: number
+  readonly perSecond: number
+  /** Relative to the bare batched writer. */
+  readonly ratio: number
+  readonly loopDelayP99Ms: number
 }
-try {
-  console.log('c\tours/bare\tappends/s\tloop delay p99, ours\tbare')
-  for (const parallel of PARALLEL) {
-    const seen = {
-      ratio: [] as number[],
-      rate: [] as number[],
-      ours: [] as number[],
-      bare: [] as number[],
-    }
-    for (let round = 0; round <= ROUNDS; round++) {
-      const [a, b] = [
-        await measure(subjects.bare, parallel, round),
-        await measure(subjects.ours, parallel, round),
-      ]
-      if (round === 0) continue
-      seen.ratio.push(b.rate / a.rate)
-      seen.rate.push(b.rate)
-      seen.ours.push(b.delayMs)
-      seen.bare.push(a.delayMs)
-    }
-    const shown = [median(seen.ratio).toFixed(2), Math.round(median(seen.rate))]
-    const delays = [median(seen.ours), median(seen.bare)].map((ms) => `${ms.toFixed(1)} ms`)
-    console.log([parallel, ...shown, ...delays].join('\t'))
+
+/** Appends a second beside those of the bare writer, round by round. */
+export async function measureAppends(rounds: number): Promise<AppendFigures[]> {
+  const directory = mkdtempSync(join(tmpdir(), 'daypass-bench-'))
+  const subjects = {
+    bare: bare(join(directory, 'bare.db')),
+    ours: await ours(join(directory, 'ours.db')),
   }
-} finally {
-  subjects.bare.close()
-  await subjects.ours.close()
-  rmSync(directory, { recursive: true })
+  const figures: AppendFigures[] = []
+  try {
+    for (const parallel of PARALLEL) {
+      const seen: { ratio: number; rate: number; delayMs: number }[] = []
+      for (let round = 0; round <= rounds; round++) {
+        const a = await measure(subjects.bare, parallel, round)
+        const b = await measure(subjects.ours, parallel, round)
+        if (round > 0) seen.push({ ratio: b.rate / a.rate, rate: b.rate, delayMs: b.delayMs })
+      }
+      figures.push({
+        parallel,
+        perSecond: median(seen.map(({ rate }) => rate)),
+        ratio: median(seen.map(({ ratio }) => ratio)),
+        loopDelayP99Ms: median(seen.map(({ delayMs }) => delayMs)),
+      })
+    }
+  } finally {
+    subjects.bare.close()
+    await subjects.ours.close()
+    rmSync(directory, { recursive: true })
+  }
+  return figures
+}
+
+/** Median milliseconds to append 4 kB to a file and to sync it: the least that durable can mean. */
+export function measureSync(count = 500): number {
+  const directory = mkdtempSync(join(tmpdir(), 'daypass-bench-'))
+  const fd = openSync(join(directory, 'plain'), 'a')
+  const page = Buffer.alloc(4_096, 'x')
+  try {
+    const samples = Array.from({ length: count }, () => {
+      const startedMs = performance.now()
+      writeSync(fd, page)
+      fdatasyncSync(fd)
+      return performance.now() - startedMs
+    })
+    return median(samples)
+  } finally {
+    closeSync(fd)
+    rmSync(directory, { recursive: true })
+  }
+}
+
+if (import.meta.main) {
+  console.log(`fdatasync of 4 kB: ${measureSync().toFixed(3)} ms`)
+  console.table(await measureAppends(3))
 }
