@@ -83,7 +83,12 @@ export class LiveTree {
 
   /** Writes how often denials have repeated. `close` does so itself, in the same batch. */
   async fold(): Promise<void> {
-    if (this.#repeats.size > 0) await this.#enqueue(null)
+    if (this.hasRepeats) await this.#enqueue(null)
+  }
+
+  /** Denials have repeated since that was last written. */
+  get hasRepeats(): boolean {
+    return this.#repeats.size > 0
   }
 
   /**

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Command } from '../core/command.ts'
 import type { Reply } from '../core/decision.ts'
 import type { Entry } from '../core/entry.ts'
@@ -7,10 +8,12 @@ import type { Result } from '../core/result.ts'
 import type { Tree } from '../core/tree.ts'
 import { type Store, StoreError, type TreeInfo, type TreeKey } from '../store/store.ts'
 import { LiveTree } from './live-tree.ts'
-import { deadRuns, isAbandoned, isClosable, Orphans } from './tidy.ts'
+import { deadRuns, isAbandoned, isClosable, mayBeDue, Orphans } from './tidy.ts'
 
 /** How often background work looks: it tidies, it never decides. */
 const TIDY_MS = 500
+/** Trees that are looked at before other work gets its turn: less than a millisecond. */
+const TREES_PER_TURN = 1_000
 const BEAT_MS = 5_000
 /** Closed trees that are kept in memory for questions. */
 const CLOSED_KEPT = 100
@@ -42,7 +45,8 @@ type Settle = Extract<Command, { do: 'settle' }>
 export class Runs {
   readonly executor: string
   readonly #options: RunsOptions
-  readonly #live = new Map<string, LiveTree>()
+  /** By organisation first: two of them never meet in one entry, whatever their trees are called. */
+  readonly #live = new Map<OrgId, Map<TreeId, LiveTree>>()
   readonly #listeners = new Set<Listener>()
   readonly #orphans: Orphans
   /** Settlements that could not be recorded, or are due because nothing ran. */
@@ -75,8 +79,8 @@ export class Runs {
     if (this.#timer !== null) clearInterval(this.#timer)
     await this.#tidying
     await attempt(() => this.#payOwed())
-    await Promise.all([...this.#live.values()].map((live) => attempt(() => live.fold())))
-    while ([...this.#live.values()].some((tree) => tree.isBusy)) {
+    await Promise.all(this.#all().map((live) => attempt(() => live.fold())))
+    while (this.#all().some((tree) => tree.isBusy)) {
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
   }
@@ -94,17 +98,21 @@ export class Runs {
     }
   }
 
-  tree(key: TreeKey): LiveTree {
-    const name = nameOf(key)
-    let live = this.#live.get(name)
-    if (live === undefined) {
-      const { store, clock } = this.#options
-      const { org, tree } = key
-      const appended: Listener = (changed, entries) => this.#tell(changed, entries)
-      live = new LiveTree({ org, tree }, { store, clock, appended })
-      this.#live.set(name, live)
-    }
+  tree({ org, tree }: TreeKey): LiveTree {
+    return this.#live.get(org)?.get(tree) ?? this.#hold(org, tree)
+  }
+
+  #hold(org: OrgId, tree: TreeId): LiveTree {
+    const { store, clock } = this.#options
+    const appended: Listener = (changed, entries) => this.#tell(changed, entries)
+    const live = new LiveTree({ org, tree }, { store, clock, appended })
+    const ofOrg = this.#live.get(org) ?? new Map<TreeId, LiveTree>()
+    this.#live.set(org, ofOrg.set(tree, live))
     return live
+  }
+
+  #all(): LiveTree[] {
+    return [...this.#live.values()].flatMap((ofOrg) => [...ofOrg.values()])
   }
 
   /**
@@ -207,10 +215,11 @@ export class Runs {
     await attempt(() => this.#follow())
     const isFoldDue = Math.abs(now - this.#foldedAt) >= FOLD_MS
     if (isFoldDue) this.#foldedAt = now
-    for (const live of [...this.#live.values()]) {
-      if (isFoldDue) await attempt(() => live.fold())
+    for (const [index, live] of this.#all().entries()) {
+      if (index % TREES_PER_TURN === TREES_PER_TURN - 1) await nextTurn()
+      if (isFoldDue && live.hasRepeats) await attempt(() => live.fold())
       const tree = live.peek()
-      if (tree !== null && tree.phase !== 'closed') {
+      if (tree !== null && mayBeDue(tree, now)) {
         await attempt(() => this.#tidyTree(live, tree, now))
       }
     }
@@ -228,12 +237,8 @@ export class Runs {
    * Sees what other processes have appended, and tells the listeners: calls end, asks are answered.
    */
   async #follow(): Promise<void> {
-    const byOrg = new Map<OrgId, LiveTree[]>()
-    for (const live of this.#live.values()) {
-      if (live.peek()?.phase === 'closed') continue
-      byOrg.set(live.key.org, [...(byOrg.get(live.key.org) ?? []), live])
-    }
-    for (const [org, lives] of byOrg) {
+    for (const [org, ofOrg] of this.#live) {
+      const lives = [...ofOrg.values()].filter((live) => live.peek()?.phase !== 'closed')
       const trees = lives.map(({ key }) => key.tree)
       const heads = await this.#options.store.heads(org, trees)
       for (const live of lives) {
@@ -259,17 +264,12 @@ export class Runs {
   }
 
   #evict(): void {
-    const idle = [...this.#live].filter(([, live]) => live.isLoaded && !live.isBusy)
-    const closed = idle.filter(([, live]) => live.peek()?.phase === 'closed')
-    const absent = idle.filter(([, live]) => live.peek() === null)
+    const idle = this.#all().filter((live) => live.isLoaded && !live.isBusy)
+    const closed = idle.filter((live) => live.peek()?.phase === 'closed')
+    const absent = idle.filter((live) => live.peek() === null)
     const spare = closed.slice(0, Math.max(0, closed.length - CLOSED_KEPT))
-    for (const [name] of [...absent, ...spare]) this.#live.delete(name)
+    for (const { key } of [...absent, ...spare]) this.#live.get(key.org)?.delete(key.tree)
   }
-}
-
-/** Two organisations never meet in one entry of the map, whatever their trees are called. */
-function nameOf({ org, tree }: { org: OrgId; tree: TreeId }): string {
-  return `${tree}/${org}`
 }
 
 /** Background work goes on after a failure: the store says `broken` to whoever asks it for more. */

@@ -12,6 +12,15 @@ export const CLOSE_GRACE_MS = 5_000
 /** Whoever opens a run requests its lease at once; after this long they have died in between. */
 export const REQUEST_GRACE_MS = 60_000
 
+/** Whether there may be anything to do: a look at each of many trees, of which few need more. */
+export function mayBeDue(tree: Tree, now: Instant): boolean {
+  if (tree.phase === 'closed') return false
+  for (const run of tree.runs.values()) {
+    if (run.inFlight.size > 0 || deathOf(tree, run, now) !== null) return true
+  }
+  return isAbandoned(tree, now) || isClosable(tree, now)
+}
+
 /** Runs whose lease is dead and has no entry that says so. */
 export function deadRuns(tree: Tree, now: Instant): RunId[] {
   return [...tree.runs.values()].filter((run) => deathOf(tree, run, now) !== null).map((r) => r.id)
