@@ -6,7 +6,8 @@ import { active, type Book, touchOf } from '../test/core/support.ts'
 import { cedarDecision } from './cedar.ts'
 
 /**
- * What a verdict costs: the essay's lease, 8 calls in flight, one core, beside Cedar on an equal policy.
+ * What a verdict costs: the essay's lease, 8 calls in flight, one core, beside Cedar on an equal
+ * policy.
  * `decide` runs on every call before it is durable. `node bench/decide.ts` prints it alone.
  */
 const SAMPLES = 20_000

@@ -5,7 +5,9 @@ import { type PeerName, startPeers } from './peers.ts'
 import { Part } from './process.ts'
 import { median, type Settings } from './settings.ts'
 
-/** The gateway with a durable verdict beside a bare relay, and beside proxies that check nothing. */
+/**
+ * The gateway with a durable verdict beside a bare relay, and beside proxies that check nothing.
+ */
 
 export type DoorName = 'relay' | 'gateway' | PeerName
 export type Transport = 'http' | 'stdio'

@@ -10,8 +10,9 @@ import { answering, Part } from './process.ts'
 import { median, type Settings } from './settings.ts'
 
 /**
- * Whether a call costs the same wherever it happens: late in a long history, beside many live trees, deep
- * in a tree. A call here is a verdict and a settlement, both durable, by 32 callers at once.
+ * Whether a call costs the same wherever it happens: late in a long history, beside many live
+ * trees, deep in a tree. A call here is a verdict and a settlement, both durable, by 32 callers at
+ * once.
  */
 
 interface Shape {

@@ -2,8 +2,8 @@ import { connect, type Socket } from 'node:net'
 import { type Answers, answering } from './process.ts'
 
 /**
- * Load, in a process of its own: connections that send one request after the other. Speaks just enough
- * HTTP that it costs less than what it measures.
+ * Load, in a process of its own: connections that send one request after the other. Speaks just
+ * enough HTTP that it costs less than what it measures.
  */
 
 export interface LoadOrder {
@@ -25,7 +25,10 @@ export interface LoadReport {
   /** Answers that hold the text of a call that was made. */
   readonly made: number
   readonly refused: number
-  /** Wall clock (ms) of the first request, of the last answer, and of the last request that was made. */
+  /**
+   * Wall clock (ms) of the first request, of the last answer, and of the last request that was
+   * made.
+   */
   readonly firstAt: number
   readonly lastAt: number
   readonly lastMadeStartedAt: number

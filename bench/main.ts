@@ -11,8 +11,8 @@ import { QUICK, type Settings, THOROUGH } from './settings.ts'
 import { tableOf } from './table.ts'
 
 /**
- * The price of Daypass: `npm run bench`. Everything is measured in one run, side by side, and told as
- * ratios; the absolute figures hold for one machine at one hour. Writes `bench/results.json`.
+ * The price of Daypass: `npm run bench`. Everything is measured in one run, side by side, and told
+ * as ratios; the absolute figures hold for one machine at one hour. Writes `bench/results.json`.
  */
 
 const { values } = parseArgs({

@@ -5,8 +5,8 @@ import { Pool } from 'undici'
 import { answering } from './process.ts'
 
 /**
- * The least that can stand between a client and a server: `node:http` in, an undici pool or the standard
- * input of a child out, nothing but forwarding. What it checks: nothing.
+ * The least that can stand between a client and a server: `node:http` in, an undici pool or the
+ * standard input of a child out, nothing but forwarding. What it checks: nothing.
  */
 
 type Forward = (body: Buffer, req: IncomingMessage, res: ServerResponse) => void

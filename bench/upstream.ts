@@ -5,8 +5,9 @@ import { answerOf } from '../test/crash/stage.ts'
 import { answering } from './process.ts'
 
 /**
- * The server behind everything that is measured: answers at once. `node bench/upstream.ts stdio` speaks
- * stdio, in both eras; as a part it speaks HTTP. A call whose text begins with `hold` gets no answer.
+ * The server behind everything that is measured: answers at once. `node bench/upstream.ts stdio`
+ * speaks stdio, in both eras; as a part it speaks HTTP. A call whose text begins with `hold` gets
+ * no answer.
  */
 
 type Request = Parameters<typeof answerOf>[0]

@@ -2,7 +2,10 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const OWNER_FILE = 'server.json'
-/** One that is gone refuses at once; one that is busy is waited for, because it cancels calls in flight. */
+/**
+ * One that is gone refuses at once; one that is busy is waited for, because it cancels calls in
+ * flight.
+ */
 const ANSWER_MS = 10_000
 
 /** Where the process that owns a database is reached: loopback URL and operator token (0600). */

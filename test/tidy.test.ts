@@ -9,7 +9,7 @@ import { parseAst } from 'vitest/node'
  */
 const LAYERS: readonly (readonly string[])[] = [
   ['core'],
-  ['badge', 'catalog', 'ledger', 'lease-file', 'version.ts'],
+  ['badge', 'catalog', 'ledger', 'lease-file', 'owner.ts', 'version.ts'],
   ['store'],
   ['runs'],
   ['gateway'],

@@ -110,8 +110,8 @@ export const PROBES = [
 export type Probe = (typeof PROBES)[number]
 
 /**
- * What a rule may ask of an argument beyond equality. Each is written so that what is not understood
- * is on the side that is denied, or that counts as the wider action.
+ * What a rule may ask of an argument beyond equality. Each is written so that what is not
+ * understood is on the side that is denied, or that counts as the wider action.
  */
 export const PROOFS = [
   /** The text changes what a URL means that it is pasted into. */

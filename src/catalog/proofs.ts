@@ -3,7 +3,9 @@ import { isClassicIndex, namesOthers, readsOnly } from './mongo.ts'
 import { isOneStatement, isReadStatement } from './sql.ts'
 import { isRecord } from './yaml-reader.ts'
 
-/** Answers what a rule asks of an argument. Never throws: rules are chosen before facts are kept. */
+/**
+ * Answers what a rule asks of an argument. Never throws: rules are chosen before facts are kept.
+ */
 export function isProven(proof: Proof, value: unknown): boolean {
   switch (proof) {
     case 'url_unsafe':

@@ -18,7 +18,9 @@ const QUOTED = /"[^"]*(?:""[^"]*)*"/y
 const DOLLAR_OPEN = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y
 const SPACE = /(?:[ \t\n\r\f\v]+|--[^\n\r]*)+/y
 
-/** Whether the text is exactly one statement: a second one runs outside of the server's transaction. */
+/**
+ * Whether the text is exactly one statement: a second one runs outside of the server's transaction.
+ */
 export function isOneStatement(value: unknown): boolean {
   return statementOf(value) !== null
 }
@@ -148,7 +150,9 @@ const FIRST_WORDS = words('select with values table explain')
 /** What the first words can lead into beside reading: writes, locks, statements prepared before. */
 const WRITE_WORDS = words('insert update delete merge into create execute declare refresh share')
 
-/** Words that stand before a parenthesis: clauses, types, and functions that compute and no more. */
+/**
+ * Words that stand before a parenthesis: clauses, types, and functions that compute and no more.
+ */
 const CALLS = words(`
   select from where values in any some all exists not and or on using over filter as by having limit
   offset union intersect except distinct when then else case between like ilike is array row rows

@@ -17,9 +17,9 @@ const BATCH_MAX = 512
 /** Writers that keep being overtaken by another process give up after this many tries. */
 const CONFLICTS_MAX = 200
 /**
- * Entries after which a snapshot saves folding them again; later ones come when the history has doubled
- * since the last. A snapshot costs as much as the tree is large, so one every so many entries would make
- * each call dearer than the one before.
+ * Entries after which a snapshot saves folding them again; later ones come when the history has
+ * doubled since the last. A snapshot costs as much as the tree is large, so one every so many
+ * entries would make each call dearer than the one before.
  */
 const SNAPSHOT_FIRST = 1_000
 /** A settlement that ends nothing waits this long for another commit to ride with. */

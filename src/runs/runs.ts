@@ -45,7 +45,9 @@ type Settle = Extract<Command, { do: 'settle' }>
 export class Runs {
   readonly executor: string
   readonly #options: RunsOptions
-  /** By organisation first: two of them never meet in one entry, whatever their trees are called. */
+  /**
+   * By organisation first: two of them never meet in one entry, whatever their trees are called.
+   */
   readonly #live = new Map<OrgId, Map<TreeId, LiveTree>>()
   readonly #listeners = new Set<Listener>()
   readonly #orphans: Orphans

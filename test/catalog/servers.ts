@@ -67,7 +67,9 @@ export const CATALOGS = [
   'mongodb',
 ] as const
 
-/** Servers that list their tools without a network, a database or a browser: `dir` is their home. */
+/**
+ * Servers that list their tools without a network, a database or a browser: `dir` is their home.
+ */
 const OFFLINE: Readonly<
   Record<string, (dir: string) => { script: string; args?: string[]; env?: Record<string, string> }>
 > = {

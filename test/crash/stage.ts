@@ -129,8 +129,8 @@ export interface ToolCall {
 type Request = { id?: number | string; method?: string; params?: unknown }
 
 /**
- * What an MCP server with this one tool answers to a request of the modern era; `call` answers calls.
- * Null: nothing to answer.
+ * What an MCP server with this one tool answers to a request of the modern era; `call` answers
+ * calls. Null: nothing to answer.
  */
 export function answerOf(
   { id, method, params }: Request,

@@ -1,8 +1,8 @@
 /**
- * A whole Daypass that is going to be killed. Waits for a folder on stdin, so that the time to load its
- * modules is spent while another victim lives; then opens it, takes up the run that is still active or
- * opens one, and says where it is and what the badge is. Kills itself at the point of the path of a call
- * that the order names, the `count`-th time that it gets there.
+ * A whole Daypass that is going to be killed. Waits for a folder on stdin, so that the time to load
+ * its modules is spent while another victim lives; then opens it, takes up the run that is still
+ * active or opens one, and says where it is and what the badge is. Kills itself at the point of the
+ * path of a call that the order names, the `count`-th time that it gets there.
  */
 import { flushCompileCache } from 'node:module'
 import { createInterface } from 'node:readline'

@@ -69,7 +69,9 @@ export class Running {
   }
 }
 
-/** A folder with a served `work` folder, a configuration and a lease that reads and writes there. */
+/**
+ * A folder with a served `work` folder, a configuration and a lease that reads and writes there.
+ */
 export class Place implements Disposable {
   readonly dir: string
   readonly work: string
