@@ -58,7 +58,8 @@ function serveSubscriptions({ server }: McpServer): void {
     // One that is subscribed to has just changed.
     setTimeout(() => {
       // A client that has gone meanwhile hears nothing.
-      if (subscribed.has(params.uri)) server.sendResourceUpdated({ uri: params.uri }).catch(() => {})
+      if (subscribed.has(params.uri))
+        server.sendResourceUpdated({ uri: params.uri }).catch(() => {})
     }, 50)
     return {}
   })

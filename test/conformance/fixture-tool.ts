@@ -4,11 +4,16 @@ import type { World } from './fixture-world.ts'
 
 export type ToolResult = CallToolResult | ReturnType<typeof inputRequired> | CreatedTask
 
+export interface Property {
+  readonly type: string
+  readonly 'x-mcp-header'?: string
+}
+
 /** A tool as the conformance suite wants it. */
 export interface FixtureTool {
   readonly description: string
   /** JSON Schema of its properties; all of them are required. */
-  readonly properties?: Readonly<Record<string, object>>
+  readonly properties?: Readonly<Record<string, Property>>
   /** In place of `properties`. */
   readonly schema?: Readonly<Record<string, unknown>>
   run(

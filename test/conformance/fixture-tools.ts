@@ -254,7 +254,9 @@ export const TOOLS: Readonly<Record<string, FixtureTool>> = {
   ...taskTools,
 }
 
-/** Calls a tool; what it throws is a result with `isError`, unless it is an error of the protocol. */
+/**
+ * Calls a tool; what it throws is a result with `isError`, unless it is an error of the protocol.
+ */
 export async function callTool(
   request: { params: { name: string; arguments?: Record<string, unknown> | undefined } },
   ctx: ServerContext,
