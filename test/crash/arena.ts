@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -12,6 +12,7 @@ import type { Order, Ready, StorePoint } from './victim-order.ts'
 
 const CLIENTS = 16
 const VICTIM = join(import.meta.dirname, 'victim.ts')
+const COMPILED = join(import.meta.dirname, '../../node_modules/.cache/daypass-victims')
 /** A victim that does neither get ready nor die in this time is a failure. */
 const LIFE_MS_MAX = 20_000
 
@@ -27,6 +28,31 @@ export interface Sent {
   answer: { readonly text: string; readonly isError: boolean } | null
 }
 
+/**
+ * Processes that have loaded their modules and wait for an order: while one lives, the next gets ready.
+ * What is compiled is kept between them, and between runs of the test.
+ */
+export class Victims {
+  #next = spawnVictim()
+
+  take(): ChildProcess {
+    const child = this.#next
+    this.#next = spawnVictim()
+    return child
+  }
+
+  async close(): Promise<void> {
+    const exited = once(this.#next, 'exit')
+    this.#next.kill('SIGKILL')
+    await exited
+  }
+}
+
+function spawnVictim(): ChildProcess {
+  const env = { ...process.env, NODE_COMPILE_CACHE: COMPILED }
+  return spawn(process.execPath, [VICTIM], { env, stdio: ['pipe', 'pipe', 'inherit'] })
+}
+
 /** One folder, one upstream, and one victim after the other. */
 export class Arena {
   readonly folder = mkdtempSync(join(tmpdir(), 'daypass-crash-'))
@@ -34,20 +60,17 @@ export class Arena {
   /** By the id of the call. */
   readonly sent = new Map<string, Sent>()
   readonly #budget: number
-  readonly #cache: string
-  #next: ChildProcess
+  readonly #victims: Victims
   #lastId = 0
 
-  private constructor(upstream: RecordingUpstream, options: { budget: number; cache: string }) {
+  private constructor(upstream: RecordingUpstream, options: { budget: number; victims: Victims }) {
     this.upstream = upstream
     this.#budget = options.budget
-    this.#cache = options.cache
+    this.#victims = options.victims
     writeProject(this.folder, { url: upstream.url })
-    this.#next = this.#spawn()
   }
 
-  /** `cache`: where compiled modules are kept, so that the next victim starts faster. */
-  static async open(options: { budget: number; cache: string }): Promise<Arena> {
+  static async open(options: { budget: number; victims: Victims }): Promise<Arena> {
     return new Arena(await startUpstream(), options)
   }
 
@@ -57,8 +80,7 @@ export class Arena {
 
   /** Lets one victim work until it dies as ordered. */
   async life(death: Death): Promise<void> {
-    const child = this.#next
-    this.#next = this.#spawn()
+    const child = this.#victims.take()
     const exited = once(child, 'exit')
     const kill = (): void => {
       child.kill('SIGKILL')
@@ -83,9 +105,6 @@ export class Arena {
   }
 
   async close(): Promise<void> {
-    const exited = once(this.#next, 'exit')
-    this.#next.kill('SIGKILL')
-    await exited
     await this.upstream.close()
     rmSync(this.folder, { recursive: true, force: true })
   }
@@ -140,11 +159,5 @@ export class Arena {
     } catch {
       return false
     }
-  }
-
-  #spawn(): ChildProcess {
-    mkdirSync(this.#cache, { recursive: true })
-    const env = { ...process.env, NODE_COMPILE_CACHE: this.#cache }
-    return spawn(process.execPath, [VICTIM], { env, stdio: ['pipe', 'pipe', 'inherit'] })
   }
 }

@@ -1,25 +1,22 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { Arena, type Death } from './arena.ts'
+import { Arena, type Death, Victims } from './arena.ts'
 import { autopsy, type Findings } from './autopsy.ts'
 import { STORE_POINTS } from './victim-order.ts'
 
 /** Deaths at random moments. */
-const LIVES = 216
+const LIVES = 204
 /** Victims that share a database, one after the other. */
 const LIVES_PER_ARENA = 12
 const LANES = 2
 /** Small enough to be used up within an arena, and large enough to last for several lives. */
 const BUDGET = 300
 
-const cache = mkdtempSync(join(tmpdir(), 'daypass-compiled-'))
-afterAll(() => rmSync(cache, { recursive: true, force: true }))
+const lanes = Array.from({ length: LANES }, () => new Victims())
+afterAll(() => Promise.all(lanes.map((victims) => victims.close())))
 
 describe('killed at each point of the path of a call', () => {
   async function dieOnce(death: Death): Promise<{ arena: Arena; found: Findings }> {
-    const arena = await Arena.open({ budget: BUDGET, cache })
+    const arena = await Arena.open({ budget: BUDGET, victims: lanes[0]! })
     try {
       await arena.life(death)
       return { arena, found: await autopsy(arena, BUDGET) }
@@ -81,9 +78,9 @@ describe('killed at each point of the path of a call', () => {
 test(`killed ${LIVES} times at random moments under load`, { timeout: 300_000 }, async () => {
   let life = 0
   const totals = { allowed: 0, unknown: 0, answered: 0, executed: 0 }
-  const lane = async (): Promise<void> => {
+  const work = async (victims: Victims): Promise<void> => {
     while (life < LIVES) {
-      const arena = await Arena.open({ budget: BUDGET, cache })
+      const arena = await Arena.open({ budget: BUDGET, victims })
       try {
         let found: Findings | null = null
         for (let i = 0; i < LIVES_PER_ARENA && life < LIVES; i++) {
@@ -99,7 +96,7 @@ test(`killed ${LIVES} times at random moments under load`, { timeout: 300_000 },
       }
     }
   }
-  await Promise.all(Array.from({ length: LANES }, lane))
+  await Promise.all(lanes.map(work))
   console.log(`${life} deaths, calls: ${JSON.stringify(totals)}`)
   // A test in which nothing is under way when the victims die would show nothing.
   expect(totals.executed).toBeGreaterThan(LIVES * 5)
