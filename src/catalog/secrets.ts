@@ -18,7 +18,8 @@ const NAMES = new Set([
   'secrets.yml',
 ])
 const ENDINGS = ['.jks', '.kdbx', '.key', '.keystore', '.p12', '.pem', '.pfx', '.ppk', '.tfstate']
-const FOLDERS = ['.ssh', '.gnupg', '.aws', '.azure', '.gcloud', '.kube', '.docker']
+/** `.daypass` has the operator's token: who reads it can allow anything. */
+const FOLDERS = ['.daypass', '.ssh', '.gnupg', '.aws', '.azure', '.gcloud', '.kube', '.docker']
 /** Templates: names without values. */
 const TEMPLATES = new Set(['.env.dist', '.env.example', '.env.sample', '.env.template'])
 const SSH_KEY = /^id_(?:rsa|dsa|ecdsa|ed25519)/

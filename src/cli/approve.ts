@@ -53,8 +53,8 @@ async function approveRun({ terminal, api, options }: Answering, run: Run): Prom
   const deadline = lease.requestedAt + lease.rule.answerSeconds * 1000
   if (!options.yes) {
     const question = terminal.paint('bold', 'Allow it?')
-    const prompt_ = () => `${question}  a allow   r refuse   ${leftOf(deadline - Date.now())} > `
-    await needYes({ terminal, prompt: prompt_, deadline, word: 'a' }, async (reason) => {
+    const ask = () => `${question}  a allow   r refuse   ${leftOf(deadline - Date.now())} > `
+    await needYes({ terminal, prompt: ask, deadline, word: 'a' }, async (reason) => {
       await api.post(`/v1/runs/${run.id}/refuse`, { reason })
     })
   }

@@ -1,6 +1,5 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { stringify } from 'yaml'
 import { visible } from '../lease-file/printable.ts'
 import { wrapWords } from '../lease-file/wrap.ts'
 import { EXIT, Failure } from './exit.ts'
@@ -8,6 +7,7 @@ import { type ImportedServer, importServers } from './import-servers.ts'
 import { CONFIG_NAME, FOLDER_NAME } from './project.ts'
 import { type Proposal, proposeFor } from './propose.ts'
 import { openTerminal } from './terminal.ts'
+import { yamlText } from './yaml-text.ts'
 
 const HEAD = `# Servers that stand behind the door, and what their calls are about (SPEC.md#configuration).
 # Secrets are not written here: \`env:NAME\` and \`file:PATH\` stand for them.
@@ -56,10 +56,10 @@ export function init(options: { readonly json?: boolean }): number {
   for (const { server, proposal } of proposals) {
     terminal.say(`  ${server.name.padEnd(14)} ${proposal.catalog ?? 'no catalog'}`)
   }
-  if (ignored) terminal.say(`+ ${FOLDER_NAME}/ is in .gitignore`)
+  if (ignored) terminal.say(`${terminal.paint('green', '+')} ${FOLDER_NAME}/ is in .gitignore`)
   for (const note of notes) {
     const lines = wrapWords(visible(note), terminal.columns - 2, '  ')
-    terminal.say(`! ${lines.join('\n')}`)
+    terminal.say(`${terminal.paint('magenta', '!')} ${lines.join('\n')}`)
   }
   terminal.say('\nLook it over, then: daypass doctor, daypass run -- CMD')
   return EXIT.ok
@@ -74,7 +74,7 @@ function entryOf(server: ImportedServer, { catalog, bind }: Proposal): string {
     ...(catalog === null ? {} : { catalog }),
     ...(bind === null ? {} : { bind }),
   }
-  const yaml = stringify({ [name]: entry }, { lineWidth: 96, collectionStyle: 'any' })
+  const yaml = yamlText({ [name]: entry })
   const note = catalog === null ? `    # no catalog: every call is denied\n` : ''
   return `${yaml.replace(/^(?=.)/gm, '  ')}${note}`
 }

@@ -69,7 +69,7 @@ async function serveLease(terminal: Terminal, options: RunOptions, file: string)
   const person = signedInPerson(options.as)
   const lease = readLease(file, project)
   checkRequester(lease, person)
-  await using host = await startHost({ project, person, without: options.without })
+  await using host = await startHost({ project, person, without: options.without ?? [] })
   const { daypass } = host
   const approved = await getApproval({
     ...{ terminal, daypass, person, warnings: lease.warnings },

@@ -1,7 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { stringify } from 'yaml'
-import { actionsOfCatalog } from '../authority/catalogs.ts'
+import type { Desk } from '../gateway/desk.ts'
 import { printable } from '../lease-file/printable.ts'
 import type { Daypass } from '../server.ts'
 import { EXIT, Failure } from './exit.ts'
@@ -10,6 +9,7 @@ import type { Project } from './project.ts'
 import { askLine } from './question.ts'
 import { onlyReads } from './read-only.ts'
 import type { Terminal } from './terminal.ts'
+import { yamlText } from './yaml-text.ts'
 
 /** A draft is for a first look round, not for a day's work. */
 const DRAFT_EXPIRES = '30m'
@@ -31,37 +31,11 @@ export function draftOf(offering: Offering): string {
   const head =
     '# A read-only lease, drafted from the servers of daypass.yaml. Narrow it to your task,\n' +
     '# then: daypass run --lease FILE -- CMD\n'
-  return head + stringify({ lease }, { lineWidth: 0 })
+  return head + yamlText({ lease })
 }
 
 function draftLease({ daypass, person, command }: Offering) {
-  const actions = new Set<string>()
-  const repos = new Set<string>()
-  const roots = new Set<string>()
-  for (const { binding, catalog } of daypass.bound.values()) {
-    if (catalog === null) continue
-    for (const action of actionsOfCatalog(catalog)) {
-      if (onlyReads(action, daypass)) actions.add(action)
-    }
-    for (const root of binding.roots) {
-      if (root.repo === null) roots.add(root.name)
-      else repos.add(root.repo)
-    }
-    for (const [name, value] of binding.values)
-      if (name === 'repo' || name === 'repos') repos.add(value)
-  }
-  const about = (prefix: string) => [...actions].filter((name) => name.startsWith(prefix))
-  const repoActions = [...actions].filter((name) => !name.startsWith('file.'))
-  const grants = [
-    ...(repos.size === 0 || repoActions.length === 0
-      ? []
-      : [{ actions: repoActions, resources: { repos: [...repos], branches: ['**'] } }]),
-    ...(roots.size === 0 || about('file.').length === 0
-      ? []
-      : [
-          { actions: about('file.'), resources: { paths: [...roots].map((name) => `${name}/**`) } },
-        ]),
-  ]
+  const grants = draftGrants(daypass)
   if (grants.length === 0) {
     throw new Failure(
       'no server of daypass.yaml has a catalog with something to read\n' +
@@ -77,6 +51,60 @@ function draftLease({ daypass, person, command }: Offering) {
     max_tool_calls: DRAFT_CALLS,
     require_receipt: true,
   }
+}
+
+/**
+ * One grant for each set of resource types that calls carry: a grant that names a type which a call
+ * does not carry would not permit it.
+ */
+function draftGrants(daypass: Daypass) {
+  const bound = boundValues(daypass)
+  const byTypes = new Map<string, { types: readonly string[]; actions: Set<string> }>()
+  for (const desk of daypass.bound.values()) {
+    for (const { action, types } of touchesOf(desk)) {
+      if (!onlyReads(action, daypass)) continue
+      const sorted = [...types].sort((a, b) => Number(a !== 'repos') - Number(b !== 'repos'))
+      const group = byTypes.get(sorted.join()) ?? { types: sorted, actions: new Set<string>() }
+      group.actions.add(action)
+      byTypes.set(sorted.join(), group)
+    }
+  }
+  return [...byTypes.values()].flatMap(({ types, actions }) => {
+    const resources = types.map((type) => [type, bound[type] ?? ['**']] as const)
+    if (resources.some(([, values]) => values.length === 0)) return []
+    return [{ actions: [...actions].sort(), resources: Object.fromEntries(resources) }]
+  })
+}
+
+/** What the servers are bound to. Other types are not bound to anything: any value. */
+function boundValues(daypass: Daypass): Record<string, string[]> {
+  const repos = new Set<string>()
+  const paths = new Set<string>()
+  for (const { binding } of daypass.bound.values()) {
+    for (const { repo, name } of binding.roots) {
+      if (repo === null) paths.add(`${name}/**`)
+      else repos.add(repo)
+    }
+    const repo = binding.values.get('repo')
+    if (repo !== undefined) repos.add(repo)
+  }
+  return { repos: [...repos], paths: [...paths] }
+}
+
+/** Actions and resource types of a server's tools. What files are is decided by where they lie. */
+function touchesOf({ catalog }: Desk): { action: string; types: readonly string[] }[] {
+  const rules = [...(catalog?.tools.values() ?? [])].flatMap(({ rules }) => rules)
+  return rules.flatMap((rule) => {
+    if (rule.do === 'fault') return []
+    if (rule.do === 'touch') {
+      const types = rule.resources.map(({ type }) => type)
+      return rule.actions.map((action) => ({ action, types }))
+    }
+    return [
+      { action: 'repo.read', types: ['repos', 'branches'] },
+      { action: 'file.read', types: ['paths'] },
+    ]
+  })
 }
 
 interface Choice {

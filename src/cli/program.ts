@@ -28,7 +28,7 @@ function inOurWords(text: string): string {
   return text.replace(/^error: /, '').replaceAll("'", '`')
 }
 
-const collect = (value: string, before: readonly string[]): string[] => [...before, value]
+const collect = (value: string, before: readonly string[] = []): string[] => [...before, value]
 
 /** Options that every command about a project has. */
 function common(command: Command): Command {
@@ -74,12 +74,12 @@ function setupCommands(program: Command, exit: Exit): void {
 function runCommands(program: Command, exit: Exit): void {
   common(program.command('run'))
     .description('start an agent with a badge, behind the door; print the receipt at the end')
-    .usage('[options] -- CMD…')
+    .usage('[options] -- CMD...')
     .argument('[command...]', 'the agent and its arguments')
     .option('-l, --lease <file>', 'the lease; without it, one is offered')
     .option('-y, --yes', 'approve as yourself, without a question')
     .option('--no-wait', 'exit 3 at once when nobody can be asked here')
-    .option('--without <server>', 'leave a server out (repeatable)', collect, [])
+    .option('--without <server>', 'leave a server out (repeatable)', collect)
     .option('--draft', 'print a read-only lease for your servers, and do nothing')
     .passThroughOptions()
     .action(async (command: string[], options) =>
@@ -90,7 +90,7 @@ function runCommands(program: Command, exit: Exit): void {
     .option('-l, --lease <file>', 'open a run for this connection')
     .option('-y, --yes', 'approve as yourself, without a question')
     .option('--no-wait', 'exit 3 at once when the lease needs a person')
-    .option('--without <server>', 'leave a server out (repeatable)', collect, [])
+    .option('--without <server>', 'leave a server out (repeatable)', collect)
     .action(async (options) => exit(await (await import('./mcp.ts')).mcp(options)))
   common(program.command('prompt'))
     .description('show what a lease would ask for')

@@ -83,7 +83,7 @@ function gitTop(folder: string): string | null {
   return git(folder, ['rev-parse', '--show-toplevel'])
 }
 
-/** Remote name → host. A remote on this machine has none. */
+/** Remote name to host. A remote on this machine has none. */
 function remotesOf(top: string): Record<string, string> {
   const lines = git(top, ['remote', '-v'])?.split('\n') ?? []
   const hosts = lines.flatMap((line) => {

@@ -73,7 +73,7 @@ function rowOf(
   const over = lease === null || lease.state === 'ended'
   const until = lease === null ? null : untilWords(lease, at.vocabulary)
   const answerBy = lease === null ? 0 : lease.requestedAt + lease.rule.answerSeconds * 1000
-  const until_ = lease?.state === 'requested' ? answerBy : (lease?.expiresAt ?? at.now)
+  const endsAt = lease?.state === 'requested' ? answerBy : (lease?.expiresAt ?? at.now)
   return {
     run: at.short.get(run.id)!,
     id: run.id,
@@ -82,7 +82,7 @@ function rowOf(
     task: visible(run.envelope.purpose),
     requester: run.envelope.requester,
     calls: `${used + held}${limit === null ? '' : `/${limit}`}`,
-    left: over ? '' : leftOf(until_ - at.now),
+    left: over ? '' : leftOf(endsAt - at.now),
     ends: over ? (lease?.endNote ?? '') : (until ?? ''),
   }
 }

@@ -24,7 +24,7 @@ export interface RunOptions {
   readonly lease?: string
   readonly yes?: boolean
   readonly wait: boolean
-  readonly without: readonly string[]
+  readonly without?: readonly string[]
   readonly config?: string
   readonly as?: string
   readonly json?: boolean
@@ -41,7 +41,7 @@ export async function run(command: readonly string[], options: RunOptions): Prom
   const person = signedInPerson(options.as)
   const input = options.lease === undefined ? null : readLease(options.lease, project)
   if (input !== null) checkRequester(input, person)
-  await using host = await startHost({ project, person, without: options.without })
+  await using host = await startHost({ project, person, without: options.without ?? [] })
   const draft = { daypass: host.daypass, person, command, project }
   if (options.draft) {
     terminal.out(draftOf(draft))

@@ -107,8 +107,8 @@ function barLines({ terminal, tree, run, vocabulary }: Page): string[] {
     const leftText = left === null ? 'no limit of calls' : `${left} left of ${limit}`
     const bar = limit === null ? '' : `${barOf({ used, held, left: left ?? 0, limit })}  `
     const flights = inFlight === 0 ? '' : `, ${inFlight} in flight`
-    const held_ = held - inFlight > 0 ? `, ${held - inFlight} held` : ''
-    const detail = `${' '.repeat(depth * 4 + 4)}${used} used${held_}${flights}`
+    const holds = held - inFlight > 0 ? `, ${held - inFlight} held` : ''
+    const detail = `${' '.repeat(depth * 4 + 4)}${used} used${holds}${flights}`
     const where = describeResources(mergedResources(each), vocabulary)
     return [
       `${name.padEnd(BAR_COLUMN - 1)} ${bar}${terminal.paint('bold', leftText)}`,

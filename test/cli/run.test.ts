@@ -1,8 +1,9 @@
-import { chmodSync, existsSync, readFileSync, statSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, existsSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Receipt } from '../../src/ledger/receipt.ts'
-import { Place, READ_ONLY_LEASE } from './support/cli.ts'
+import { LEASE, Place, READ_ONLY_LEASE } from './support/cli.ts'
 
 test('run --yes: calls are judged, the receipt is saved and verifies', async () => {
   using place = new Place()
@@ -225,4 +226,41 @@ test('without a lease: the read-only draft, which --draft prints', async () => {
   expect(ended.stdout).toContain('ok: hello')
   expect(ended.stdout).toContain('Denied: file.write')
   expect(existsSync(join(place.work, 'c.txt'))).toBe(false)
+})
+
+test("an agent that may read the project can't read the operator's token through the door", async () => {
+  using place = new Place()
+  const config = readFileSync(join(place.dir, 'daypass.yaml'), 'utf8')
+  place.write('daypass.yaml', config.replaceAll('./work', '.'))
+  const token = `files.read_text_file=${JSON.stringify({ path: join(place.dir, '.daypass/server.json') })}`
+  place.write('wide.yaml', LEASE.replace('  deny: [secret.read]\n', ''))
+  const ended = await place.cli(['run', '-l', 'wide.yaml', '-y', ...place.agent(token)])
+  expect(ended.code, ended.stderr).toBe(0)
+  expect(ended.stdout).toContain('Denied: secret.read')
+})
+
+test('the draft for a git server and its files can be used as it is', async () => {
+  using place = new Place()
+  execFileSync('git', ['init', '-q', '-b', 'main', place.work])
+  const author = ['-c', 'user.email=a@clord.example', '-c', 'user.name=a']
+  execFileSync('git', [...author, 'commit', '-q', '--allow-empty', '-m', 'first'], {
+    cwd: place.work,
+  })
+  const bin = (name: string) => join(import.meta.dirname, '../../node_modules', name)
+  const files = bin('@modelcontextprotocol/server-filesystem/dist/index.js')
+  const git = bin('@cyanheads/git-mcp-server/dist/index.js')
+  rmSync(join(place.dir, 'daypass.yaml'))
+  const mcpServers = {
+    files: { command: process.execPath, args: [files, './work'] },
+    git: { command: process.execPath, args: [git] },
+  }
+  place.write('work/.mcp.json', JSON.stringify({ mcpServers }).replace('./work', '.'))
+  const inWork = { cwd: place.work }
+  expect((await place.cli(['init'], {}, inWork)).code).toBe(0)
+  const path = JSON.stringify({ path: place.work })
+  const agent = place.agent(`git.git_log=${path}`, `files.list_directory=${path}`)
+  const ended = await place.cli(['run', '-y', ...agent], {}, inWork)
+  expect(ended.code, ended.stderr).toBe(0)
+  expect(ended.stdout).toContain('agent: git.git_log ok')
+  expect(ended.stdout).toContain('agent: files.list_directory ok')
 })

@@ -1,3 +1,4 @@
+import { chmodSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { AGENT, Place, plain, type Running } from './support/cli.ts'
 
@@ -139,4 +140,16 @@ test('ps: a table for people', async () => {
   expect(stdout).toContain('1 active. daypass show RUN, daypass revoke RUN')
   run.child.kill('SIGTERM')
   await run.ended
+})
+
+test('an agent that owns the screen is never written into: the title says how the run stands', async () => {
+  using place = new Place()
+  const claude = place.write('claude', '#!/bin/sh\nsleep 2\n')
+  chmodSync(claude, 0o755)
+  const ended = await place.terminal(['run', '-l', 'lease.yaml', '-y', '--', claude]).ended
+  expect(ended.code, ended.stdout).toBe(0)
+  expect(ended.stdout).toContain('\x1b]2;daypass: active  ')
+  expect(ended.stdout).toContain('0 used, 5 left of 5\x07')
+  expect(ended.stdout).not.toContain('\x1b[1;39r')
+  expect(ended.stdout).toContain('\x1b[23;2t')
 })

@@ -106,18 +106,26 @@ ${options.approvals ?? ''}`,
   }
 
   /** Starts the CLI with nothing to type: stdin is a pipe that stays open. */
-  start(args: readonly string[], env: Record<string, string> = {}): Running {
+  start(
+    args: readonly string[],
+    env: Record<string, string> = {},
+    { cwd = this.dir }: { readonly cwd?: string } = {},
+  ): Running {
     return new Running(
       spawn(process.execPath, [MAIN, ...args], {
-        cwd: this.dir,
+        cwd,
         env: { ...cleanEnv(), ...env },
         stdio: ['pipe', 'pipe', 'pipe'],
       }),
     )
   }
 
-  cli(args: readonly string[], env: Record<string, string> = {}): Promise<Ended> {
-    return this.start(args, env).ended
+  cli(
+    args: readonly string[],
+    env: Record<string, string> = {},
+    options: { readonly cwd?: string } = {},
+  ): Promise<Ended> {
+    return this.start(args, env, options).ended
   }
 
   /** Starts the CLI in a pseudo terminal of its own. */
