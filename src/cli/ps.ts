@@ -88,7 +88,8 @@ function rowOf(
 }
 
 const HEADS = ['RUN', 'STATE', 'TASK', 'FOR', 'CALLS', 'LEFT', 'ENDS'] as const
-const TASK_COLUMNS_MIN = 12
+/** A task is read by its first words; what ended a run can be looked up. */
+const TASK_COLUMNS_MIN = 30
 
 function table(terminal: Terminal, rows: readonly Row[]): void {
   const cells = rows.map((row) => [
@@ -106,8 +107,9 @@ function table(terminal: Terminal, rows: readonly Row[]): void {
   // The task is cut, never the id; then what ends the run.
   const spare = terminal.columns - (HEADS.length - 1) * 2
   const others = widths.reduce((sum, width, at) => (at === 2 || at === 6 ? sum : sum + width), 0)
-  widths[6] = Math.min(widths[6]!, Math.max(HEADS[6].length, spare - others - TASK_COLUMNS_MIN))
-  widths[2] = Math.max(TASK_COLUMNS_MIN, Math.min(widths[2]!, spare - others - widths[6]))
+  const taskMin = Math.min(widths[2]!, TASK_COLUMNS_MIN)
+  widths[6] = Math.min(widths[6]!, Math.max(8, spare - others - taskMin))
+  widths[2] = Math.min(widths[2]!, Math.max(8, spare - others - widths[6]))
   const line = (texts: readonly string[]) =>
     texts
       .map((text, at) => padTo(text, widths[at]!))

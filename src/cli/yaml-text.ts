@@ -1,8 +1,8 @@
 import { Document, isScalar, isSeq, visit } from 'yaml'
 
 /**
- * YAML as a person writes it: lists of plain values on one line, no anchors (a lease may have none),
- * everything else in blocks.
+ * YAML as a person writes it: lists of plain values on one line, everything else in blocks.
+ * No anchors: a lease may have none.
  */
 export function yamlText(value: unknown): string {
   const document = new Document(value, { aliasDuplicateObjects: false })
