@@ -44,10 +44,13 @@ export interface ClassifyInput {
  */
 export function classify(input: ClassifyInput): Facts | Promise<Facts> {
   const facts = baseFacts(input)
+  if (facts.fault === null && facts.status === 'unmapped') return unmappedFacts(input, facts)
   if (facts.fault !== null || facts.status !== 'mapped') return facts
   const tool = input.catalog?.tools.get(input.tool)
   // `mapped` without a tool is a contradiction of the caller: not known is not allowed.
-  if (tool === undefined || input.catalog === null) return { ...facts, status: 'unmapped' }
+  if (tool === undefined || input.catalog === null) {
+    return unmappedFacts(input, { ...facts, status: 'unmapped' })
+  }
   const args = (input.args ?? {}) as Args
   const fault = guarded(() => argumentFault(input.server, tool, args))
   if (fault !== null) return { ...facts, fault }
@@ -55,6 +58,24 @@ export function classify(input: ClassifyInput): Facts | Promise<Facts> {
   const probes = slowProbes(input.server, rules, args)
   if (probes !== null) return withProbes({ input, facts, tool, args, rules, probes })
   return finish({ input, facts, tool, args, rules, untracked: new Map() })
+}
+
+/** What an action is spelled with; a tool of another name cannot be granted by it. */
+const ACTION = /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/
+
+/**
+ * Of a tool that no catalog has nothing is known, so the one touch is the tool itself, taken for
+ * the worst. A lease permits it only by exactly this name, and each call asks.
+ */
+function unmappedFacts(input: ClassifyInput, facts: Facts): Facts {
+  const action = facts.tool
+  if (!ACTION.test(action)) return facts
+  const worst = { effect: 'destructive', reversible: false } as const
+  return {
+    ...facts,
+    touches: [{ action, ...worst, resources: {}, within: {}, hosts: [] }],
+    args: capturedArgs((input.args ?? {}) as Args, [], input.capture),
+  }
 }
 
 interface Work {

@@ -27,7 +27,10 @@ export interface Facts {
   readonly tool: string
   /** SHA-256 (hex) of the tool definition that the upstream presents now; "" if it has none. */
   readonly definition: string
-  /** `mapped`: the catalog knows it and the definition is the pinned one. */
+  /**
+   * `mapped`: the catalog knows it and the definition is the pinned one. `unmapped`: no catalog
+   * does; its one touch is the tool itself, and each call that a lease permits by name asks.
+   */
   readonly status: 'mapped' | 'unknown' | 'unmapped' | 'changed'
   readonly touches: readonly Touch[]
   /** Arguments that a constraint of the chain names, or the catalog declares. */

@@ -53,7 +53,7 @@ export function judge(tree: Tree, c: Authorize, now: Instant): Verdict {
   const chain = chainOf(tree, run)
   const early =
     judgeLeases(chain, now) ??
-    judgeTool(c.facts) ??
+    judgeTool(chain, c.facts) ??
     judgeGuardrail(c.facts) ??
     judgeDenials(chain, c.facts)
   if (early !== null) return early
@@ -98,9 +98,11 @@ function isBefore(left: Denied, right: Denied): boolean {
 }
 
 /** Step 3. */
-function judgeTool(facts: Facts): Denied | null {
+function judgeTool(chain: readonly Run[], facts: Facts): Denied | null {
   if (facts.status === 'unknown') return deny('tool_unknown', facts.tool)
-  if (facts.status === 'unmapped') return deny('tool_unmapped', facts.tool)
+  if (facts.status === 'unmapped' && !isNamed(chain, facts)) {
+    return deny('tool_unmapped', facts.tool)
+  }
   if (facts.status === 'changed') return deny('definition_changed', facts.tool)
   if (facts.fault !== null) return deny('facts_unsound', facts.fault)
   if (facts.touches.length === 0) return deny('facts_unsound', 'the catalog names no action')
@@ -108,6 +110,22 @@ function judgeTool(facts: Facts): Denied | null {
     return deny('facts_unsound', `the price \`${facts.usd}\` is not an amount`)
   }
   return null
+}
+
+/**
+ * Whether every lease of the chain names a tool that no catalog has, by exactly its own name: a
+ * pattern was not written with it in mind. All that is known of the call is that it is this tool's.
+ */
+function isNamed(chain: readonly Run[], { tool, touches }: Facts): boolean {
+  const isItself = touches.length === 1 && touches[0]!.action === tool
+  return isItself && chain.every(({ lease }) => namesTool(lease!, tool))
+}
+
+/** Whether a grant of the lease names this tool, and not by a pattern. */
+export function namesTool({ compiled }: Lease, tool: string): boolean {
+  return compiled.grants.some(({ actions }) =>
+    actions.some((pattern) => pattern.literal && pattern.text === tool),
+  )
 }
 
 /** Step 4. */
@@ -244,7 +262,7 @@ function judgeBudget(chain: readonly Run[], facts: Facts, now: Instant): Denied 
 }
 
 function needsAsk(chain: readonly Run[], facts: Facts, grants: readonly number[]): boolean {
-  if (grants.includes(EXCEEDED)) return true
+  if (grants.includes(EXCEEDED) || facts.status === 'unmapped') return true
   if (chain.length > 1 && isHighRisk(facts.touches)) return true
   return chain.some(({ lease }) =>
     facts.touches.some((touch) =>

@@ -154,10 +154,39 @@ describe('status', () => {
   test.each([
     ['changed', { definitionStatus: 'changed' }, 'changed'],
     ['unknown', { definitionStatus: 'unknown' }, 'unknown'],
-    ['a tool the catalog does not have', { tool: 'format_disk' }, 'unmapped'],
-    ['no catalog', { catalog: null }, 'unmapped'],
+    ['no name for an action', { tool: 'format disk' }, 'unmapped'],
+    ['no name for an action: a pattern', { tool: '*' }, 'unmapped'],
+    ['no name for an action: an empty segment', { tool: 'format..disk' }, 'unmapped'],
   ] as [string, Partial<ClassifyInput>, string][])('%s: no touches', (_, change, status) => {
     expect(run(change)).toMatchObject({ status, touches: [], fault: null })
+  })
+
+  test.each([
+    ['a tool the catalog does not have', { tool: 'format_disk' }, 'forge.format_disk'],
+    ['no catalog', { catalog: null }, 'forge.create_pull_request'],
+    ['no catalog, and a tool of another spelling', { catalog: null, tool: 'a.b-C' }, 'forge.a.b-C'],
+    [
+      'mapped by the caller only',
+      { tool: 'format_disk', definitionStatus: 'mapped' },
+      'forge.format_disk',
+    ],
+  ] as [string, Partial<ClassifyInput>, string][])('%s: the tool itself', (_, change, action) => {
+    const worst = { effect: 'destructive', reversible: false }
+    expect(run({ ...change, capture: ['title'] })).toMatchObject({
+      tool: action,
+      status: 'unmapped',
+      touches: [{ action, ...worst, resources: {}, within: {}, hosts: [] }],
+      args: { title: 't' },
+      idempotent: false,
+      fault: null,
+    })
+  })
+
+  test('of a tool that no catalog has, arguments that are none are still a fault', () => {
+    expect(run({ catalog: null, args: [] })).toMatchObject({
+      touches: [],
+      fault: expect.stringMatching(/object/),
+    })
   })
 
   test('threat 33: what the server says against itself raises a read, and nothing lowers', () => {

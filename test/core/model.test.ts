@@ -26,6 +26,10 @@ describe('the decider agrees with a naive reference', () => {
       const verdict = verdictOf(book, command)
       expect(verdict).toEqual(opinion(book.entries, command, book.now))
       const name = verdict.reason ?? verdict.kind
+      if (command.facts.status === 'unmapped') {
+        const kind = `unmapped ${name}`
+        seen.set(kind, (seen.get(kind) ?? 0) + 1)
+      }
       seen.set(name, (seen.get(name) ?? 0) + 1)
     }
     fc.assert(
@@ -34,7 +38,7 @@ describe('the decider agrees with a naive reference', () => {
       }),
       { numRuns: RUNS },
     )
-    const verdicts = ['allow', 'ask', 'join', 'replay', 'resume']
+    const verdicts = ['unmapped ask', 'unmapped allow', 'allow', 'ask', 'join', 'replay', 'resume']
     const reasons = `lease_requested lease_ended lease_expired lease_suspended ancestor_suspended
       tool_unmapped facts_unsound denied_by_lease no_grant constraint_failed key_reused call_frozen
       calls_exhausted limit_reached work_exhausted usd_exhausted until_pending ask_refused tree_closed`

@@ -29,7 +29,7 @@ export function opinion(
   if (!reader.knows(run)) return deny('run_unknown')
   if (entries.some(({ type }) => type === 'tree.closed')) return deny('tree_closed')
   const chain = reader.chain(run)
-  const early = leasesOpinion(reader, chain, now) ?? factsOpinion(facts)
+  const early = leasesOpinion(reader, chain, now) ?? factsOpinion(reader, chain, facts)
   if (early !== null) return early
   for (const [depth, each] of chain.entries()) {
     if (termsDenial(reader.terms(each), facts) === undefined) continue
@@ -64,13 +64,20 @@ function leasesOpinion(reader: Reader, chain: readonly RunId[], now: Instant): O
   return above.some(({ state }) => state === 'suspended') ? deny('ancestor_suspended') : null
 }
 
-function factsOpinion(facts: Facts): Opinion | null {
+function factsOpinion(reader: Reader, chain: readonly RunId[], facts: Facts): Opinion | null {
   const statuses = {
     unknown: 'tool_unknown',
     unmapped: 'tool_unmapped',
     changed: 'definition_changed',
   }
-  if (facts.status !== 'mapped') return deny(statuses[facts.status])
+  const isNamed =
+    facts.touches.map((touch) => touch.action).join() === facts.tool &&
+    chain.every((run) =>
+      reader.terms(run).grants.some((grant) => grant.actions.includes(facts.tool)),
+    )
+  if (facts.status !== 'mapped' && !(facts.status === 'unmapped' && isNamed)) {
+    return deny(statuses[facts.status])
+  }
   if (facts.fault !== null || facts.touches.length === 0) return deny('facts_unsound')
   return facts.guardrail?.verdict === 'deny' ? deny('guardrail_denied') : null
 }
@@ -147,7 +154,8 @@ function askOpinion(
   const isAsked = chain.some((run) =>
     reader.terms(run).ask.some((p) => facts.touches.some((t) => actionMatches(p, t.action))),
   )
-  if (!isExceeding && !isAsked && !(isRisky && chain.length > 1)) return null
+  const isUnmapped = facts.status === 'unmapped'
+  if (!isExceeding && !isAsked && !isUnmapped && !(isRisky && chain.length > 1)) return null
   const run = chain[0]!
   const state = reader.askState(run, facts, now)
   if (state === 'refused') return deny('ask_refused')

@@ -104,11 +104,15 @@ export const arbitraryMove: fc.Arbitrary<Move> = fc.record({
 
 export const arbitraryTerms: fc.Arbitrary<Partial<Terms>> = fc.record({
   grants: fc.constantFrom(
-    [{ ...TERMS.grants[0]!, actions: [...TERMS.grants[0]!.actions, 'constructor', '__proto__'] }],
+    [
+      { ...TERMS.grants[0]!, actions: [...TERMS.grants[0]!.actions, 'constructor', '__proto__'] },
+      { actions: ['tools.**'], resources: {}, where: {} },
+    ],
     [
       { actions: ['doc.*', 'constructor'], resources: { repos: ['cl*'] }, where: {} },
       { actions: ['pay.send', 'mail.send', '__proto__'], resources: { repos: ['**'] }, where: {} },
       { actions: ['pr.open'], resources: { repos: ['clord'] }, where: { draft: { exact: true } } },
+      { actions: ['tools.doc.read', 'tools.pr.open'], resources: {}, where: {} },
     ],
   ),
   ask: fc.constantFrom<readonly string[]>([], ['pay.*']),
@@ -227,15 +231,18 @@ function authorizeOf(book: Book, move: Move, run: Run): Command {
     return { ...command, facts: { ...first.command.facts, ...facts } }
   }
   const repo = pick(REPOS, move.c)!
+  const isUnmapped = move.c % 25 === 12
   const second = move.c % 11 === 10 ? [touchOf('doc.read', repo)] : []
   const facts = factsOf(action, {
-    touches: [touchOf(action, repo), ...second],
+    touches: isUnmapped
+      ? [{ ...touchOf(`tools.${action}`), resources: {} }]
+      : [touchOf(action, repo), ...second],
     argsDigest: `digest ${move.c % 3}`,
     args: { draft: move.c % 7 !== 6 },
     usd: action === 'pay.send' ? pick(PRICES, move.c)! : null,
     idempotent: action === 'doc.read' || action === 'pr.open',
     fault: move.c % 50 === 49 ? 'a path that cannot be read' : null,
-    status: move.c % 50 === 48 ? 'unmapped' : 'mapped',
+    status: isUnmapped || move.c % 50 === 48 ? 'unmapped' : 'mapped',
   })
   return book.authorize(action, { run: run.id, facts })
 }
