@@ -161,7 +161,7 @@ function whyLines(denied: Denied, context: DenialContext): string[] {
         ? [`No server offers a tool of the name ${detail}.`]
         : [`${context.down}, so it offers no tool now.`]
     case 'tool_unmapped':
-      return [`No catalog says what ${detail} does, so nobody can grant it.`]
+      return [`No catalog says what ${detail} does, and the lease does not name it.`]
     case 'definition_changed':
       return [`The definition of ${detail} is not the one that was accepted: it is quarantined.`]
     case 'facts_unsound':

@@ -102,6 +102,11 @@ export class Desks {
     })
   }
 
+  /** The name by which a lease permits a tool that no catalog maps; null for every other tool. */
+  unmappedName({ server, tool }: UpstreamTool): string | null {
+    return this.checks(server).get(tool)?.status === 'unmapped' ? `${server}.${tool}` : null
+  }
+
   /** Secret of the tree that salts the digests of arguments; made once, kept by the store. */
   salt(key: TreeKey): string | Promise<string> {
     return this.#salts.get(key.tree) ?? this.#loadSalt(key)

@@ -1,6 +1,7 @@
 import type { BadgeVerifier } from '../badge/badge.ts'
 import { type Badge, tokenHash, verifyBadge } from '../badge/badge.ts'
 import { chainOf, isOver, isUsable } from '../core/chain.ts'
+import { namesTool } from '../core/judge.ts'
 import { deniesAction, matchesAction } from '../core/pattern.ts'
 import type { Lease, Run, Tree } from '../core/tree.ts'
 import { passCall, passMethod } from './call.ts'
@@ -73,11 +74,13 @@ export class JudgedDoor implements Door {
   visibleTools(principal: Principal, tools: readonly UpstreamTool[]): readonly UpstreamTool[] {
     const chain = this.#usableChain(principal)
     if (chain === null) return []
-    return tools.filter((tool) =>
-      this.#parts.desks
-        .actionsOf(tool)
-        .some((action) => chain.every(({ lease }) => mayEver(lease!, action))),
-    )
+    const { desks } = this.#parts
+    return tools.filter((tool) => {
+      const name = desks.unmappedName(tool)
+      const isNamed = name !== null && chain.every(({ lease }) => namesTool(lease!, name))
+      const actions = isNamed ? [name] : desks.actionsOf(tool)
+      return actions.some((action) => chain.every(({ lease }) => mayEver(lease!, action)))
+    })
   }
 
   /** Listings beside tools show nothing that can be read: what is read is judged one by one. */

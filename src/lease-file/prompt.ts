@@ -162,6 +162,9 @@ function markedLine(permission: Permission, context: PromptContext): PromptLine 
   const hosts = Object.hasOwn(context.hosts, name) ? context.hosts[name]!.map(printable) : []
   const clauses: Clause[] = []
   if (permission.asks) clauses.push({ mark: '?', text: 'only with a fresh yes' })
+  else if (word === null && !name.includes('*')) {
+    clauses.push({ mark: '?', text: 'a fresh yes each time, if it is a tool that no catalog maps' })
+  }
   const egress = egressOf(permission, hosts)
   if (egress !== null) clauses.push({ mark: '>', text: egress })
   if (word?.irreversible != null) {

@@ -1,3 +1,4 @@
+import type { Client } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Ask } from '../../src/core/tree.ts'
 import {
@@ -37,6 +38,37 @@ function answer({ run }: Badged, { id, binding }: Ask, verb: 'approve' | 'refuse
 function reached(): number {
   return house.shop.calls.length
 }
+
+describe.each(['auto', 'legacy'] as const)('a tool that no catalog maps (%s)', (era) => {
+  const unlisted = { name: 'shop.unlisted', arguments: {} }
+  const granting = (action: string) => ({
+    grants: [{ actions: [action], resources: {}, where: {} }],
+  })
+  const shown = async (client: Client) =>
+    (await client.request({ method: 'tools/list', params: {} })).tools.map(({ name }) => name)
+
+  test('is shown to a lease that names it, and each call is asked', async () => {
+    const opened = await house.open(granting('shop.unlisted'))
+    const client = await house.client(opened.badge, era)
+    expect(await shown(client)).toEqual(['shop.unlisted'])
+    const result = client.callTool(unlisted)
+    const ask = await pending(opened)
+    expect((await answer(opened, ask, 'approve')).status).toBe(200)
+    expect(read(await result).text).toBe('never')
+    const next = client.callTool(unlisted)
+    const again = await pending(opened)
+    expect(again.id).not.toBe(ask.id)
+    await answer(opened, again, 'refuse', 'once is enough')
+    expect(read(await next).text).toContain('(ask_refused,')
+  })
+
+  test.each(['shop.*', '**'])('is neither shown nor called under %s', async (pattern) => {
+    const opened = await house.open(granting(pattern))
+    const client = await house.client(opened.badge, era)
+    expect(await shown(client)).not.toContain('shop.unlisted')
+    expect(read(await client.callTool(unlisted)).text).toContain('(tool_unmapped,')
+  })
+})
 
 describe.each(['auto', 'legacy'] as const)('a call that needs a yes (%s)', (era) => {
   test('is held, and made once when a person says yes', async () => {

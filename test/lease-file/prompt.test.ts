@@ -231,6 +231,20 @@ describe('words', () => {
     )
   })
 
+  test('an unknown action may be a tool that no catalog maps: unclear, and it would ask', () => {
+    const prompt = promptOfText(lease({ actions: '[demo.get-env, "crm.*"]' }))
+    const lines = prompt.sections[1]!.lines.filter(({ name }) => name?.includes('demo'))
+    expect(lines).toEqual([
+      {
+        name: 'unknown `demo.get-env`',
+        clauses: [
+          { mark: '?', text: 'a fresh yes each time, if it is a tool that no catalog maps' },
+        ],
+      },
+    ])
+    expect(renderPrompt(prompt, { columns: 80, color: false })).toContain('Write unclear')
+  })
+
   test('an unknown denial never reads like a known one', () => {
     const { sections } = promptOfText(lease({ deny: '[deploy, production.deploy]' }))
     expect(sections[2]!.text).toBe('unknown `deploy`, deploy')
