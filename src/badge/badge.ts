@@ -1,4 +1,4 @@
-import { createHash, type KeyObject } from 'node:crypto'
+import { hash, type KeyObject } from 'node:crypto'
 import { jwtVerify, SignJWT } from 'jose'
 import type { Instant, LeaseId, OrgId, RunId, TreeId } from '../core/id.ts'
 import { err, ok, type Result } from '../core/result.ts'
@@ -102,7 +102,7 @@ export async function verifyBadge(
 
 /** By what a verified badge is looked up again: tokens themselves are not kept (threat 52). */
 export function tokenHash(token: string): string {
-  return createHash('sha256').update(token).digest('base64url')
+  return hash('sha256', token, 'base64url')
 }
 
 function isText(value: unknown): value is string {

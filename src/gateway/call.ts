@@ -1,6 +1,7 @@
 import type { Reply } from '../core/decision.ts'
 import type { Facts } from '../core/facts.ts'
 import type { AskId, CallId, RunId } from '../core/id.ts'
+import type { Tree } from '../core/tree.ts'
 import { newId } from '../runs/new-id.ts'
 import { type CallKey, callKeyOf } from './call-key.ts'
 import { type DenialContext, denialNotice, whatOf } from './denial.ts'
@@ -135,7 +136,9 @@ async function judgeAndRun(parts: CallParts, passage: Passage, salt: string): Pr
     const facts = await passage.facts(salt)
     const call = newId('call')
     const reply = await authorize(parts, passage, facts, call)
-    const context = await contextOf(parts, passage, facts, call)
+    const live = parts.runs.tree(passage.principal)
+    const tree = live.peek() ?? (await live.read())
+    const context = contextOf(parts, passage, { facts, call, tree })
     if (reply.kind !== 'ask') {
       const answer = await act(parts, passage, { reply, context, salt })
       return { ask: null, reply: answer, isJudged: true }
@@ -170,19 +173,17 @@ async function authorize(
     return decided.value
   } catch (error) {
     // Should it turn out to be stored, whoever repeats it reads that it never ran.
-    parts.results.keep(principal, call, passage.say(unavailableNotice(error)), { durable: false })
+    const notice = passage.say(unavailableNotice(error))
+    parts.results.keep(principal, call, notice, { durable: false, characters: 0 })
     throw error
   }
 }
 
-async function contextOf(
-  { runs, clock, vocabulary, upstreams }: CallParts,
+function contextOf(
+  { clock, vocabulary, upstreams }: CallParts,
   { principal, server }: Passage,
-  facts: Facts,
-  call: CallId,
-): Promise<DenialContext> {
-  const live = runs.tree(principal)
-  const tree = live.peek() ?? (await live.read())
+  { facts, call, tree }: { facts: Facts; call: CallId; tree: Tree | null },
+): DenialContext {
   if (tree === null) throw new Error('the run is not known')
   const health = upstreams.get(server)?.health
   const isDown = health !== undefined && health.state !== 'up'

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { isOver } from '../core/chain.ts'
 import type { Outcome } from '../core/command.ts'
 import type { Facts } from '../core/facts.ts'
@@ -8,7 +8,7 @@ import { toClient } from './dispatch.ts'
 import type { JsonObject, RpcReply } from './jsonrpc.ts'
 import { failureNotice, unreadableNotice, withoutOurMeta } from './notice.ts'
 import type { CallParts, Passage } from './passage.ts'
-import { guardQuestions } from './questions.ts'
+import { guardQuestions, TASKS_DECLARED } from './questions.ts'
 import { failure, type UpstreamReply } from './upstream-link.ts'
 
 /** A link longer than this says more than what was made. */
@@ -27,20 +27,23 @@ interface Allowed {
 export function execute(parts: CallParts, passage: Passage, allowed: Allowed): Promise<RpcReply> {
   const { principal } = passage
   const { call, salt } = allowed
-  return parts.inFlight.run(principal, call, async (ended) => {
+  const send = async (ended: AbortSignal): Promise<RpcReply> => {
     const upstream = await sendUnlessOver(parts, passage, ended)
+    // Written out once: a result may be long.
+    const text = JSON.stringify(upstream)
     const outcome = (passage.outcomeOf ?? outcomeOf)(upstream)
     const reply = replyOf(parts, passage, allowed, upstream)
     const settled = parts.runs.execute(principal, {
       do: 'settle',
       call,
       outcome,
-      resultDigest: 'failure' in upstream ? null : digestOf(salt, upstream),
+      resultDigest: 'failure' in upstream ? null : digestOf(salt, text),
       usd: null,
       note: noteOf(upstream),
     })
     if (outcome === 'succeeded' || outcome === 'failed') {
-      parts.results.keep(principal, call, reply, { durable: passage.key.durable })
+      const { durable } = passage.key
+      parts.results.keep(principal, call, reply, { durable, characters: text.length })
     }
     // A settlement that ends a lease is durable before the answer leaves; others ride along. What
     // cannot be recorded now is recorded later, see `Runs`.
@@ -50,10 +53,14 @@ export function execute(parts: CallParts, passage: Passage, allowed: Allowed): P
     )
     if (parts.inFlight.endsLease(principal, call)) await recorded
     return reply
-  })
+  }
+  return parts.inFlight.run(principal, call, { client: passage.signal, send })
 }
 
-/** Threat 61: what was allowed a moment ago is not sent once the lease is over. Never rejects. */
+/**
+ * Threat 61: what was allowed a moment ago is not sent once the lease is over. Never rejects.
+ * `ended` aborts when the lease ends or the client gives up.
+ */
 async function sendUnlessOver(
   parts: CallParts,
   passage: Passage,
@@ -68,7 +75,7 @@ async function sendUnlessOver(
       return failure('cancelled', 'the lease ended before the call was sent', { sent: false })
     }
     isSent = true
-    return await passage.send(AbortSignal.any([passage.signal, ended]))
+    return await passage.send(ended)
   } catch {
     const message = 'the gateway failed while the call was under way'
     return failure('protocol', message, { sent: isSent })
@@ -131,8 +138,8 @@ function linkOf(text: string): string | null {
 }
 
 /** Salted, since what a tool answers is often easy to guess. */
-function digestOf(salt: string, reply: UpstreamReply): string {
-  return createHash('sha256').update(salt).update(JSON.stringify(reply)).digest('hex')
+function digestOf(salt: string, text: string): string {
+  return hash('sha256', salt + text, 'hex')
 }
 
 /** The client gets an id of ours for a task: it is good for this run, and says whose task it is. */
@@ -145,7 +152,12 @@ function sealTask(
   if ('error' in reply || reply.result.resultType !== 'task') return reply
   const { taskId: task } = reply.result
   if (typeof task !== 'string') return reply
-  const taskId = parts.tasks.add({ principal, server, task, key, ...made })
+  // What the end of a lease means for calls in flight, it means for those that go on as tasks.
+  const off = parts.inFlight.onEnd(principal.run, () => {
+    const upstream = parts.upstreams.get(server)
+    void upstream?.call('tasks/cancel', { taskId: task }, { clientCapabilities: TASKS_DECLARED })
+  })
+  const taskId = parts.tasks.add({ principal, server, task, key, ...made }, off)
   return { result: { ...reply.result, taskId } }
 }
 

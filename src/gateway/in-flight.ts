@@ -46,17 +46,25 @@ export class InFlight {
     return this.#flights.size
   }
 
-  /** Runs a call that was allowed; `ended` aborts when the lease ends. */
+  /** Runs a call that was allowed; its signal aborts when the lease ends, or the client's does. */
   run(
     key: TreeKey & { readonly run: RunId },
     call: CallId,
-    send: (ended: AbortSignal) => Promise<RpcReply>,
+    { client, send }: { client: AbortSignal; send: (ended: AbortSignal) => Promise<RpcReply> },
   ): Promise<RpcReply> {
+    // One controller for both: `AbortSignal.any` costs as much as a verdict, and every call would
+    // pay.
     const abort = new AbortController()
+    const giveUp = (): void => abort.abort()
+    if (client.aborted) giveUp()
+    else client.addEventListener('abort', giveUp, { once: true })
     // The lease may have ended between the durable verdict and this line (threat 61).
     const lease = this.#runs.tree(key).peek()?.runs.get(key.run)?.lease
     if (lease?.state === 'ended') abort.abort()
-    const reply = send(abort.signal).finally(() => this.#flights.delete(call))
+    const reply = send(abort.signal).finally(() => {
+      this.#flights.delete(call)
+      client.removeEventListener('abort', giveUp)
+    })
     this.#flights.set(call, { run: key.run, abort, reply })
     return reply
   }

@@ -29,13 +29,19 @@ export class Results {
     this.#clock = options.clock
   }
 
-  keep(key: TreeKey, call: CallId, reply: RpcReply, options: { durable: boolean }): void {
-    const text = JSON.stringify(reply)
-    if (text.length <= KEPT_BYTES_MAX) {
+  /** `characters`: about how long the reply is written out. */
+  keep(
+    key: TreeKey,
+    call: CallId,
+    reply: RpcReply,
+    { durable, characters }: { durable: boolean; characters: number },
+  ): void {
+    if (characters <= KEPT_BYTES_MAX) {
       this.#recent.set(call, reply)
       if (this.#recent.size > KEPT_MAX) this.#recent.delete(this.#recent.keys().next().value!)
     }
-    if (!options.durable) return
+    if (!durable) return
+    const text = JSON.stringify(reply)
     const nonce = randomBytes(NONCE_BYTES)
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonce).setAAD(Buffer.from(call))
     const sealed = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()])

@@ -29,8 +29,8 @@ export interface Sent {
 }
 
 /**
- * Processes that have loaded their modules and wait for an order: while one lives, the next gets ready.
- * What is compiled is kept between them, and between runs of the test.
+ * Processes that have loaded their modules and wait for an order: while one lives, the next gets
+ * ready. What is compiled is kept between them, and between runs of the test.
  */
 export class Victims {
   #next = spawnVictim()
