@@ -41,7 +41,15 @@ export function isGitInternal(path: string): boolean {
   return path.toLowerCase().split('/').includes('.git')
 }
 
-/** Git runs these files as hooks when a repository is set up with husky: a write is code. */
+/** Files and folders that other programs take commands from when they next start. */
+const COMMAND_FILES = ['daypass.yaml', '.mcp.json']
+const COMMAND_FOLDERS = ['.husky', '.claude', '.codex', '.cursor', '.gemini', '.vscode']
+
+/** Whether a write here is code that runs outside the lease: hooks, set-up of agents and our own. */
 export function isHookPath(path: string): boolean {
-  return path.toLowerCase().split('/').includes('.husky')
+  const segments = path.toLowerCase().split('/')
+  return (
+    COMMAND_FILES.includes(segments.at(-1)!) ||
+    segments.some((segment) => COMMAND_FOLDERS.includes(segment))
+  )
 }

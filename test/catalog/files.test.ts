@@ -114,6 +114,16 @@ describe('what a path means', () => {
       { path: 'clord/.husky/pre-commit', content: 'x' },
       ['repo.internals.write (all)', 'repo.file.write agent/x .husky/pre-commit'],
     ],
+    [
+      'write_file',
+      { path: 'clord/daypass.yaml', content: 'x' },
+      ['repo.internals.write (all)', 'repo.file.write agent/x daypass.yaml'],
+    ],
+    [
+      'write_file',
+      { path: 'clord/.claude/settings.json', content: 'x' },
+      ['repo.internals.write (all)', 'repo.file.write agent/x .claude/settings.json'],
+    ],
     ['write_file', { path: 'docs/guide.md', content: 'x' }, ['file.write docs/guide.md']],
     [
       'edit_file',
