@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 const ROOT = resolve(import.meta.dirname, '..')
 const SECONDS = 1000
 /** Whatever is packed, tests run or a lease needs; `node_modules` is linked. */
-const LEFT_OUT = ['.daypass', '.git', 'coverage', 'dist', 'node_modules']
+const LEFT_OUT = ['.daypass', '.demo', '.git', 'coverage', 'dist', 'node_modules']
 
 const LEASE = `lease:
   user: maintainer@example.com

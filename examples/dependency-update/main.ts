@@ -14,8 +14,10 @@ import { type Expectation, expectationsOf } from './expectations.ts'
 import { createDemo, demoConfig } from './setup.ts'
 
 const ROOT = resolve(import.meta.dirname, '..', '..')
-/** Made anew each time, and left for you to look at. */
-const FOLDER = join(ROOT, '.daypass', 'demo')
+/**
+ * Made anew each time, and left for you to look at. Not in `.daypass`: what lies there is a secret.
+ */
+const FOLDER = resolve(process.env.DEMO_FOLDER ?? join(ROOT, '.demo'))
 /** As over a network: long enough for an eager agent to ask for a second pull request meanwhile. */
 const FORGE_LATENCY_MS = 500
 const PERSON = 'maintainer@clord.example'
