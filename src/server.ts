@@ -215,9 +215,12 @@ function doorOf(
 ): JudgedDoor {
   const { url, ...shared } = wired
   const results = new Results({ store, key: keys.derive('results'), clock })
+  const tasks = new Tasks()
   shared.runs.listen((tree, entries) => {
     const isClosed = entries.some((entry) => entry.type === 'tree.closed')
-    if (isClosed) results.forget({ org: tree.org, tree: tree.id }, tree.calls.keys())
+    if (!isClosed) return
+    results.forget({ org: tree.org, tree: tree.id }, tree.calls.keys())
+    tasks.forgetAll(tree.runs)
   })
   return new JudgedDoor(
     {
@@ -228,7 +231,7 @@ function doorOf(
       inFlight: new InFlight(shared.runs),
       results,
       rounds: new Rounds(keys.derive('rounds')),
-      tasks: new Tasks(),
+      tasks,
     },
     {
       verifier: {

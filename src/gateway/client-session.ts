@@ -47,6 +47,8 @@ export class ClientSession {
   readonly #capabilities: JsonObject
   readonly #pushUnasked: Push
   readonly #own = new Map<string, SessionUpstream>()
+  /** Servers that do not speak the era of this client. */
+  readonly #modernOnly = new Set<string>()
   readonly #questions = new Map<RequestId, Question>()
   readonly #watched = new Map<string, () => void>()
   /** The streams of the calls under way, by server; the latest last. */
@@ -154,13 +156,15 @@ export class ClientSession {
     return this.#level !== null && isLegacy && upstream.offers('logging')
   }
 
-  /** Null for a server that speaks the modern era only. */
+  /** Null for a server that is not up, or speaks the modern era only. */
   async #ownOf(upstream: Upstream): Promise<SessionUpstream | null> {
-    if (this.#isOver) return null
-    const known = this.#own.get(upstream.name)
-    const own = known ?? this.#connect(upstream)
-    const isLegacy = upstream.introduction?.protocol.era === 'legacy'
-    return isLegacy || (await own.open()) ? own : null
+    const { name, health, introduction } = upstream
+    if (this.#isOver || health.state !== 'up' || this.#modernOnly.has(name)) return null
+    const own = this.#own.get(name) ?? this.#connect(upstream)
+    if (introduction?.protocol.era === 'legacy' || (await own.open())) return own
+    this.#modernOnly.add(name)
+    this.#own.delete(name)
+    return null
   }
 
   #connect(upstream: Upstream): SessionUpstream {
@@ -231,7 +235,7 @@ export class ClientSession {
     question: { method: string; params: JsonObject; signal: AbortSignal; push: Push },
   ): Promise<RpcReply> {
     const { method, signal, push } = question
-    if (this.#isOver) return gone()
+    if (this.#isOver || signal.aborted) return gone()
     if (!answers(this.#relayed(upstream), method)) {
       return rpcError(METHOD_NOT_FOUND, 'the client does not answer this')
     }

@@ -184,7 +184,8 @@ class Endpoint {
       checkVersion(envelope.value) ??
       checkParamHeaders(req.headers, method, params, this.#gate.upstreams)
     if (wrong !== null) return reject(res, 400, id, wrong)
-    const out = new PostAnswer(res, accepts)
+    // Errors of this era have a status of their own, which a stream could not carry.
+    const out = new PostAnswer(res, { ...accepts, prefersStream: false })
     if (method === 'subscriptions/listen') {
       const error = this.#subscriptions.listenHttp(principal, message, res, out)
       if (error !== null) out.finish(responseText(id, error), 200)

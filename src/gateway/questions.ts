@@ -1,5 +1,12 @@
 import { err, ok, type Result } from '../core/result.ts'
-import { INVALID_PARAMS, isObject, type JsonObject, type RpcReply, rpcError } from './jsonrpc.ts'
+import {
+  INVALID_PARAMS,
+  isObject,
+  type JsonObject,
+  type RpcError,
+  type RpcReply,
+  rpcError,
+} from './jsonrpc.ts'
 
 /**
  * What a server may ask of a client, and the capability with which a client says that it answers.
@@ -72,11 +79,14 @@ function withoutToken({ progressToken: _, ...meta }: JsonObject): JsonObject | u
 }
 
 /**
- * Guards the questions of an `input_required` result or of a task; any other result stays as it is.
+ * Guards the questions of an `input_required` result, of a task, or of an error that demands the
+ * visit of a page; any other reply stays as it is.
  */
 export function guardQuestions(server: string, reply: RpcReply): RpcReply {
-  if ('error' in reply || reply.result.inputRequests === undefined) return reply
-  const { inputRequests } = reply.result
+  if ('error' in reply) return guardError(server, reply)
+  const { inputRequests, resultType, status } = reply.result
+  if (resultType !== 'input_required' && status !== 'input_required') return reply
+  if (inputRequests === undefined) return reply
   const questions = isObject(inputRequests) ? Object.entries(inputRequests) : null
   if (questions === null || questions.length > QUESTIONS_MAX) return refused(server, 'too much')
   const guarded: JsonObject = {}
@@ -91,6 +101,26 @@ export function guardQuestions(server: string, reply: RpcReply): RpcReply {
     })
   }
   return { result: { ...reply.result, inputRequests: guarded } }
+}
+
+/** MCP 2025-11-25: the call needs what a person does on a page. */
+const URL_ELICITATION_REQUIRED = -32042
+
+function guardError(server: string, reply: { error: RpcError }): RpcReply {
+  const { code, data } = reply.error
+  if (code !== URL_ELICITATION_REQUIRED || !isObject(data)) return reply
+  const { elicitations } = data
+  if (!Array.isArray(elicitations) || elicitations.length > QUESTIONS_MAX) {
+    return refused(server, 'it asked for something that is no request')
+  }
+  const guarded: JsonObject[] = []
+  for (const elicitation of elicitations) {
+    const params = isObject(elicitation) ? elicitation : {}
+    const clean = guardQuestion(server, 'elicitation/create', { mode: 'url', ...params })
+    if (!clean.ok) return refused(server, clean.error)
+    guarded.push(clean.value)
+  }
+  return { error: { ...reply.error, data: { ...data, elicitations: guarded } } }
 }
 
 function refused(server: string, why: string): RpcReply {

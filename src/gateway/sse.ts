@@ -113,7 +113,7 @@ export class PostAnswer {
   /** Sends the response; `status` counts only where no stream has begun. */
   finish(text: string, status: number): void {
     clearTimeout(this.#quiet)
-    if (this.#stream === null && this.#accepts.json) {
+    if (this.#stream === null && this.#accepts.json && !this.#accepts.prefersStream) {
       sendJson(this.#res, status, text, this.#headers)
       return
     }
@@ -141,15 +141,17 @@ export class PostAnswer {
 export interface Accepts {
   readonly json: boolean
   readonly stream: boolean
+  /** It names the stream first. */
+  readonly prefersStream: boolean
 }
 
 /** What the client takes as an answer; a client that does not say takes both. */
 export function acceptsOf(req: IncomingMessage): Accepts {
   const accept = req.headers.accept
-  if (accept === undefined || accept.includes('*/*')) return { json: true, stream: true }
+  if (accept === undefined || accept.includes('*/*'))
+    return { json: true, stream: true, prefersStream: false }
   const lower = accept.toLowerCase()
-  return {
-    json: lower.includes('application/json') || lower.includes('application/*'),
-    stream: lower.includes('text/event-stream') || lower.includes('text/*'),
-  }
+  const json = lower.includes('application/json') || lower.includes('application/*')
+  const stream = lower.includes('text/event-stream') || lower.includes('text/*')
+  return { json, stream, prefersStream: lower.trimStart().startsWith('text/event-stream') }
 }

@@ -26,21 +26,20 @@ export interface OpenTask {
 export class Tasks {
   readonly #all = new Map<string, OpenTask>()
   readonly #settled = new Set<string>()
+  readonly #offs = new Map<string, () => void>()
 
-  add(task: OpenTask): string {
+  /** `off` is called when the task is forgotten. */
+  add(task: OpenTask, off: () => void): string {
     if (this.#all.size >= TASKS_MAX) this.forget(this.#all.keys().next().value!)
     const id = `task_${randomUUID()}`
     this.#all.set(id, task)
+    this.#offs.set(id, off)
     return id
   }
 
   find(id: string, run: RunId): OpenTask | null {
     const task = this.#all.get(id)
     return task !== undefined && task.principal.run === run ? task : null
-  }
-
-  of(run: RunId): OpenTask[] {
-    return [...this.#all.values()].filter(({ principal }) => principal.run === run)
   }
 
   /** True once: for the one who records how it ended. */
@@ -55,7 +54,14 @@ export class Tasks {
     this.#settled.delete(id)
   }
 
+  /** Their run tree is closed, and nothing of it is asked for any more. */
+  forgetAll(runs: { has(run: RunId): boolean }): void {
+    for (const [id, { principal }] of this.#all) if (runs.has(principal.run)) this.forget(id)
+  }
+
   forget(id: string): void {
+    this.#offs.get(id)?.()
+    this.#offs.delete(id)
     this.#all.delete(id)
     this.#settled.delete(id)
   }

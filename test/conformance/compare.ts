@@ -3,7 +3,9 @@ import { startThrough } from './gateway.ts'
 import { startProxy } from './proxy.ts'
 import { type Check, missing, REVISIONS, runSuite, verdicts } from './suite.ts'
 
-/** The suite against the fixture alone and behind the gateway, for one revision and one way there. */
+/**
+ * The suite against the fixture alone and behind the gateway, for one revision and one way there.
+ */
 export interface Comparison {
   readonly revision: string
   readonly upstream: 'http' | 'stdio'
@@ -13,18 +15,27 @@ export interface Comparison {
   readonly differing: readonly string[]
 }
 
-/** Runs everything; about half a minute. */
+/** Runs everything; about a minute. */
 export async function compareAll(): Promise<Comparison[]> {
   const direct = await runDirect()
   const all: Comparison[] = []
   for (const upstream of ['http', 'stdio'] as const) {
-    const through = await runThrough(upstream)
-    for (const revision of REVISIONS) {
-      const pair = { direct: direct[revision], through: through[revision] }
-      all.push({ revision, upstream, ...pair, differing: difference(pair.direct, pair.through) })
-    }
+    const compared = compare(upstream, direct, await runThrough(upstream))
+    // Some scenarios wait for fractions of a second, which a busy machine can miss on either side:
+    // what differs has to differ twice.
+    const isSame = compared.every(({ differing }) => differing.length === 0)
+    all.push(
+      ...(isSame ? compared : compare(upstream, await runDirect(), await runThrough(upstream))),
+    )
   }
   return all
+}
+
+function compare(upstream: Comparison['upstream'], direct: Runs, through: Runs): Comparison[] {
+  return REVISIONS.map((revision) => {
+    const pair = { direct: direct[revision], through: through[revision] }
+    return { revision, upstream, ...pair, differing: difference(pair.direct, pair.through) }
+  })
 }
 
 type Runs = Record<(typeof REVISIONS)[number], Check[]>

@@ -3,6 +3,7 @@ import {
   fromJsonSchema,
   inputRequired,
   McpServer,
+  type RegisteredTool,
   ResourceTemplate,
 } from '@modelcontextprotocol/server'
 import { z } from 'zod'
@@ -10,7 +11,7 @@ import { PNG_PIXEL } from './fixture-media.ts'
 import { serveTasks, TASKS } from './fixture-tasks.ts'
 import { accepted } from './fixture-tool.ts'
 import { callTool, TOOLS } from './fixture-tools.ts'
-import type { World } from './fixture-world.ts'
+import { DYNAMIC, type World } from './fixture-world.ts'
 
 /** A server with everything that the conformance suite names, for one connection or one request. */
 export function makeServer(world: World, era: 'legacy' | 'modern'): McpServer {
@@ -36,9 +37,7 @@ export function makeServer(world: World, era: 'legacy' | 'modern'): McpServer {
     // Calls are served below, in one place.
     mcp.registerTool(name, { description, inputSchema }, () => ({ content: [] }))
   }
-  for (const name of world.extra) {
-    mcp.registerTool(name, { description: 'Comes and goes' }, () => ({ content: [] }))
-  }
+  if (era === 'modern' && world.extra.has(DYNAMIC)) registerDynamic(mcp)
   // A task is a result that the SDK passes on and has no type for.
   mcp.server.setRequestHandler(
     'tools/call',
@@ -49,6 +48,10 @@ export function makeServer(world: World, era: 'legacy' | 'modern'): McpServer {
   registerPrompts(mcp)
   registerResources(mcp)
   return mcp
+}
+
+export function registerDynamic(mcp: McpServer): RegisteredTool {
+  return mcp.registerTool(DYNAMIC, { description: 'Comes and goes' }, () => ({ content: [] }))
 }
 
 function serveSubscriptions({ server }: McpServer): void {

@@ -1,6 +1,9 @@
 import { createRequestStateCodec, type RequestStateCodec } from '@modelcontextprotocol/server'
 import { Tasks } from './fixture-tasks.ts'
 
+/** The tool that comes and goes. */
+export const DYNAMIC = 'test_dynamic'
+
 /** What all connections to the fixture share. */
 export class World {
   readonly tasks = new Tasks()
@@ -12,9 +15,9 @@ export class World {
   readonly #onTools = new Set<() => void>()
   readonly #onPrompts = new Set<() => void>()
 
-  /** The tool `test_dynamic` appears, or disappears again. */
+  /** `DYNAMIC` appears, or disappears again. */
   changeTools(): void {
-    if (!this.extra.delete('test_dynamic')) this.extra.add('test_dynamic')
+    if (!this.extra.delete(DYNAMIC)) this.extra.add(DYNAMIC)
     for (const tell of this.#onTools) tell()
   }
 

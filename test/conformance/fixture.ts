@@ -9,11 +9,12 @@ import {
   createMcpHandler,
   localhostAllowedHostnames,
   type McpServer,
+  type RegisteredTool,
   validateHostHeader,
 } from '@modelcontextprotocol/server'
 import { serveStdio } from '@modelcontextprotocol/server/stdio'
-import { makeServer } from './fixture-server.ts'
-import { World } from './fixture-world.ts'
+import { makeServer, registerDynamic } from './fixture-server.ts'
+import { DYNAMIC, World } from './fixture-world.ts'
 
 /** Serves over Streamable HTTP on a free loopback port. */
 export async function startFixture(): Promise<{ url: string; close: () => Promise<void> }> {
@@ -77,9 +78,15 @@ class LegacySessions {
   }
 }
 
+/** A server that lives longer than a request hears of changes, and tells its client. */
 function watch(mcp: McpServer, world: World): void {
+  let dynamic: RegisteredTool | null = null
   const off = world.onChange(
-    () => mcp.sendToolListChanged(),
+    () => {
+      // Both tell the client.
+      dynamic?.remove()
+      dynamic = world.extra.has(DYNAMIC) ? registerDynamic(mcp) : null
+    },
     () => mcp.sendPromptListChanged(),
   )
   mcp.server.onclose = off

@@ -2,8 +2,8 @@ import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 /**
- * Passes everything on as it came, and adds headers: the suite cannot present a badge. Both ways are
- * measured through one, so that it makes no difference.
+ * Passes everything on as it came, and adds headers: the suite cannot present a badge. Both ways
+ * are measured through one, so that it makes no difference.
  */
 export async function startProxy(
   target: string,
