@@ -239,3 +239,17 @@ describe('drafts and pins', () => {
     )
   })
 })
+
+test.each(CATALOGS)('%s: an action that reads on a server never does more in a rule', (name) => {
+  const catalog = catalogOf(name)
+  for (const tool of catalog.tools.values()) {
+    for (const rule of tool.rules) {
+      if (rule.do !== 'touch') continue
+      const reads = rule.actions.filter((action) => catalog.actions.get(action)!.effect === 'read')
+      // Who may only read is told by the action, before any call: nothing may be sent under it.
+      if (reads.length === 0) continue
+      expect(rule.effect, `${tool.name}: ${reads}`).toBeNull()
+      expect(rule.hosts, `${tool.name}: ${reads}`).toEqual([])
+    }
+  }
+})
