@@ -46,8 +46,6 @@ const COMMAND_FILES = ['daypass.yaml', '.mcp.json']
 const COMMAND_FOLDERS = ['.husky', '.claude', '.codex', '.cursor', '.gemini', '.vscode']
 
 /** Whether a write here is code that runs outside the lease: hooks, set-up of agents and Daypass. */
- * Whether a write here is code that runs outside the lease: hooks, set-up of agents and our own.
- */
 export function isHookPath(path: string): boolean {
   const segments = path.toLowerCase().split('/')
   return (
