@@ -152,8 +152,10 @@ export class ClientSession {
   /** A server can only ask, and log, where it is known whom. */
   #needsOwn(upstream: Upstream): boolean {
     if (Object.keys(this.#relayed(upstream)).length > 0) return true
-    const isLegacy = upstream.introduction?.protocol.era === 'legacy'
-    return this.#level !== null && isLegacy && upstream.offers('logging')
+    if (this.#level === null || !upstream.offers('logging')) return false
+    // Over HTTP the modern era logs on the stream of the call; a child says it to nobody in
+    // particular.
+    return upstream.kind === 'stdio' || upstream.introduction?.protocol.era === 'legacy'
   }
 
   /** Null for a server that is not up, or speaks the modern era only. */

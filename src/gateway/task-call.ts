@@ -46,11 +46,17 @@ async function look(
   const reply = forClient(open, request.taskId, answer)
   const outcome = endOf(answer)
   if (outcome === null || !parts.tasks.settle(request.taskId)) return reply
-  const passage = { ...passageOf(open, request), send: async () => answer }
-  const settled = await pass(parts, { ...passage, outcomeOf: () => outcome })
-  if (!wasDenied(settled)) return reply
+  let isRecorded = false
+  const record = async (): Promise<UpstreamReply> => {
+    isRecorded = true
+    return answer
+  }
+  const passage = { ...passageOf(open, request), send: record, outcomeOf: () => outcome }
+  const settled = await pass(parts, passage)
+  if (isRecorded) return reply
+  // Denied, or input for it was under way: the next one who asks records it.
   parts.tasks.reopen(request.taskId)
-  return settled
+  return wasDenied(settled) ? settled : reply
 }
 
 function passageOf(open: OpenTask, request: TaskRequest): Omit<Passage, 'send' | 'outcomeOf'> {

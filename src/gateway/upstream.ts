@@ -127,6 +127,10 @@ export class Upstream {
     return this.#introduction?.capabilities[capability] !== undefined
   }
 
+  get kind(): UpstreamConfig['kind'] {
+    return this.#config.kind
+  }
+
   /** Whether the roots of clients are kept from it. */
   get withholdsRoots(): boolean {
     return this.#config.withholdRoots === true

@@ -60,7 +60,8 @@ async function runDirect(): Promise<Runs> {
 async function runThrough(upstream: 'http' | 'stdio'): Promise<Runs> {
   const fixture = upstream === 'http' ? await startFixture() : null
   const gateway = await startThrough(fixture ?? 'stdio')
-  const proxy = await startProxy(gateway.url, { authorization: `Bearer ${gateway.badge}` })
+  const { badge } = await gateway.open()
+  const proxy = await startProxy(gateway.url, { authorization: `Bearer ${badge}` })
   try {
     return await runBoth(proxy.url)
   } finally {

@@ -11,7 +11,7 @@ import { PNG_PIXEL } from './fixture-media.ts'
 import { serveTasks, TASKS } from './fixture-tasks.ts'
 import { accepted } from './fixture-tool.ts'
 import { callTool, TOOLS } from './fixture-tools.ts'
-import { DYNAMIC, type World } from './fixture-world.ts'
+import { DYNAMIC, WATCHED, type World } from './fixture-world.ts'
 
 /** A server with everything that the conformance suite names, for one connection or one request. */
 export function makeServer(world: World, era: 'legacy' | 'modern'): McpServer {
@@ -54,22 +54,10 @@ export function registerDynamic(mcp: McpServer): RegisteredTool {
   return mcp.registerTool(DYNAMIC, { description: 'Comes and goes' }, () => ({ content: [] }))
 }
 
+/** Every session hears of the one resource that changes, whether it has asked or not. */
 function serveSubscriptions({ server }: McpServer): void {
-  const subscribed = new Set<string>()
-  server.setRequestHandler('resources/subscribe', ({ params }) => {
-    subscribed.add(params.uri)
-    // One that is subscribed to has just changed.
-    setTimeout(() => {
-      // A client that has gone meanwhile hears nothing.
-      if (subscribed.has(params.uri))
-        server.sendResourceUpdated({ uri: params.uri }).catch(() => {})
-    }, 50)
-    return {}
-  })
-  server.setRequestHandler('resources/unsubscribe', ({ params }) => {
-    subscribed.delete(params.uri)
-    return {}
-  })
+  server.setRequestHandler('resources/subscribe', () => ({}))
+  server.setRequestHandler('resources/unsubscribe', () => ({}))
 }
 
 function registerPrompts(mcp: McpServer): void {
@@ -142,7 +130,7 @@ function registerResources(mcp: McpServer): void {
   )
   mcp.registerResource(
     'watched',
-    'test://watched-resource',
+    WATCHED,
     about('A text that changes', 'text/plain'),
     ({ href }) => ({ contents: [{ uri: href, mimeType: 'text/plain', text: 'watched' }] }),
   )

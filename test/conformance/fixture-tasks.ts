@@ -100,6 +100,11 @@ export class Tasks {
     }
   }
 
+  /** How many tasks are in this state. */
+  count(status: Status): number {
+    return [...this.#all.values()].filter(({ task }) => task.status === status).length
+  }
+
   update(taskId: string, responses: Readonly<Record<string, unknown>>): object {
     const running = this.#find(taskId)
     for (const [key, response] of Object.entries(responses)) {

@@ -137,6 +137,13 @@ const streamTools: Record<string, FixtureTool> = {
       return text('the tools have changed')
     },
   },
+  test_trigger_resource_change: {
+    description: 'Changes the watched resource',
+    run: (_args, _ctx, world) => {
+      world.changeResource()
+      return text('the resource has changed')
+    },
+  },
   test_trigger_prompt_change: {
     description: 'Changes the list of prompts',
     run: (_args, _ctx, world) => {

@@ -14,16 +14,23 @@ import {
 } from '@modelcontextprotocol/server'
 import { serveStdio } from '@modelcontextprotocol/server/stdio'
 import { makeServer, registerDynamic } from './fixture-server.ts'
-import { DYNAMIC, World } from './fixture-world.ts'
+import { DYNAMIC, WATCHED, World } from './fixture-world.ts'
 
-/** Serves over Streamable HTTP on a free loopback port. */
-export async function startFixture(): Promise<{ url: string; close: () => Promise<void> }> {
+export interface Fixture {
+  readonly url: string
+  readonly world: World
+  close(): Promise<void>
+}
+
+/** Serves over Streamable HTTP on a free loopback port; both eras unless told otherwise. */
+export async function startFixture(options: { modernOnly?: boolean } = {}): Promise<Fixture> {
   const world = new World()
   const modern = createMcpHandler(() => makeServer(world, 'modern'), { legacy: 'reject' })
-  world.onChange(
-    () => modern.notify.toolsChanged(),
-    () => modern.notify.promptsChanged(),
-  )
+  world.onChange({
+    tools: () => modern.notify.toolsChanged(),
+    prompts: () => modern.notify.promptsChanged(),
+    resource: () => modern.notify.resourceUpdated(WATCHED),
+  })
   const serveModern = toNodeHandler(modern)
   const legacy = new LegacySessions(world)
   const http = createServer((req, res) => {
@@ -32,12 +39,15 @@ export async function startFixture(): Promise<{ url: string; close: () => Promis
       return
     }
     void readJson(req).then((body) =>
-      isModern(req, body) ? serveModern(req, res, body) : legacy.serve(req, res, body),
+      options.modernOnly === true || isModern(req, body)
+        ? serveModern(req, res, body)
+        : legacy.serve(req, res, body),
     )
   })
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
   return {
     url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/mcp`,
+    world,
     close: () => closeServer(http),
   }
 }
@@ -81,14 +91,16 @@ class LegacySessions {
 /** A server that lives longer than a request hears of changes, and tells its client. */
 function watch(mcp: McpServer, world: World): void {
   let dynamic: RegisteredTool | null = null
-  const off = world.onChange(
-    () => {
+  const off = world.onChange({
+    tools: () => {
       // Both tell the client.
       dynamic?.remove()
       dynamic = world.extra.has(DYNAMIC) ? registerDynamic(mcp) : null
     },
-    () => mcp.sendPromptListChanged(),
-  )
+    prompts: () => mcp.sendPromptListChanged(),
+    // A client that has gone meanwhile hears nothing.
+    resource: () => void mcp.server.sendResourceUpdated({ uri: WATCHED }).catch(() => {}),
+  })
   mcp.server.onclose = off
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
 import type { Terms } from '../../src/core/lease.ts'
+import type { Run } from '../../src/core/tree.ts'
 import { promptOf } from '../../src/lease-file/prompt.ts'
 import { type Daypass, startDaypass } from '../../src/server.ts'
 import { MAINTAINER, termsOf } from '../runs/support.ts'
@@ -49,13 +50,20 @@ const PERMISSIVE: Terms = termsOf({
   maxToolCalls: null,
 })
 
+export interface Badged {
+  readonly run: Run['id']
+  readonly badge: string
+}
+
 export interface Through {
   readonly url: string
-  readonly badge: string
+  readonly daypass: Daypass
+  /** A run that may do everything there. */
+  open(): Promise<Badged>
   close(): Promise<void>
 }
 
-/** The gateway in front of the fixture, and a run that may do everything there. */
+/** The gateway in front of the fixture. */
 export async function startThrough(upstream: { url: string } | 'stdio'): Promise<Through> {
   const folder = mkdtempSync(join(tmpdir(), 'daypass-conformance-'))
   const way =
@@ -75,7 +83,8 @@ export async function startThrough(upstream: { url: string } | 'stdio'): Promise
   for (const tool of Object.keys(TOOLS)) await pin(daypass, tool)
   return {
     url: `${daypass.url}/mcp`,
-    badge: await badgeOf(daypass),
+    daypass,
+    open: () => openRun(daypass),
     close: async () => {
       await daypass.close()
       rmSync(folder, { recursive: true, force: true })
@@ -90,7 +99,7 @@ async function pin({ url, operatorToken }: Daypass, tool: string): Promise<void>
   if (!response.ok) throw new Error(`${tool}: ${await response.text()}`)
 }
 
-async function badgeOf({ authority, vocabulary, hosts }: Daypass): Promise<string> {
+async function openRun({ authority, vocabulary, hosts }: Daypass): Promise<Badged> {
   const requester = MAINTAINER.person
   const { agent, purpose } = PERMISSIVE
   const context = { vocabulary, hosts, requester, agent, client: 'conformance', warnings: [] }
@@ -106,5 +115,5 @@ async function badgeOf({ authority, vocabulary, hosts }: Daypass): Promise<strin
   if (!approved.ok) throw new Error(approved.error.message)
   const badge = await authority.badge(run)
   if (!badge.ok) throw new Error(badge.error.message)
-  return badge.value
+  return { run, badge: badge.value }
 }
