@@ -14,7 +14,10 @@ import { must, openStageRun, stageTerms, startStage } from './stage.ts'
 import type { Order, Ready } from './victim-order.ts'
 
 flushCompileCache()
-createInterface({ input: process.stdin }).once('line', (line) => void live(JSON.parse(line)))
+const orders = createInterface({ input: process.stdin })
+orders.once('line', (line) => void live(JSON.parse(line)))
+// Whoever was to kill it is gone.
+orders.once('close', () => process.exit(1))
 
 async function live(order: Order): Promise<void> {
   const daypass = await startStage(order.folder, {
