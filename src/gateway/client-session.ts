@@ -12,6 +12,7 @@ import {
   rpcError,
   SERVER_ERROR,
 } from './jsonrpc.ts'
+import { isPassedOn } from './methods.ts'
 import { answers, guardQuestion, relayedCapabilities } from './questions.ts'
 import type { SessionUpstream } from './session-upstream.ts'
 import type { Upstream } from './upstream.ts'
@@ -178,7 +179,8 @@ export class ClientSession {
         return this.#ask(upstream, { method, params, signal, push })
       },
       tell: (method, params) => {
-        if (!TOLD.has(method)) return
+        // What belongs to a request or a watch comes another way.
+        if (!isPassedOn(method) || BELONGING.has(method)) return
         const push = this.#streams.get(name)?.at(-1) ?? this.#pushUnasked
         push(notificationText(method, params))
       },
@@ -270,8 +272,11 @@ export class ClientSession {
   }
 }
 
-/** What a server may say to a client unasked, on a connection of the client's own. */
-const TOLD = new Set(['notifications/message', 'notifications/elicitation/complete'])
+const BELONGING = new Set([
+  'notifications/progress',
+  'notifications/cancelled',
+  'notifications/resources/updated',
+])
 
 function gone(): RpcReply {
   return rpcError(SERVER_ERROR, 'the client is gone')

@@ -16,6 +16,7 @@ import {
   SERVER_ERROR,
 } from './jsonrpc.ts'
 import { offer, watchListings } from './listings.ts'
+import { isHeard } from './methods.ts'
 import { type Session, SessionTable } from './session.ts'
 import { type Accepts, EventStream, PostAnswer, sendJson, sendStatus } from './sse.ts'
 import { LEGACY_VERSIONS } from './upstream-link.ts'
@@ -172,6 +173,7 @@ export class LegacyServer {
     if (!message.method.startsWith('notifications/')) {
       return rpcError(INVALID_REQUEST, 'a request needs an `id`')
     }
+    if (!isHeard(message.method, 'legacy')) return null
     if (message.method === 'notifications/cancelled') {
       const id = message.params.requestId
       if (typeof id === 'string' || typeof id === 'number') session.inFlight.get(id)?.abort()

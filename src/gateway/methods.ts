@@ -113,3 +113,19 @@ export function ruleOf(
     ? { rule: 'deny', why: known.why ?? 'not offered' }
     : { rule: known.rule, method: method as AnsweredMethod }
 }
+
+/** Whether a notification of a client is for anybody here; any other is dropped. */
+export function isHeard(method: string, era: Era): boolean {
+  const known = Object.hasOwn(CLIENT_NOTIFICATIONS, method)
+    ? CLIENT_NOTIFICATIONS[method]
+    : undefined
+  return known !== undefined && known.rule !== 'deny' && known.eras.includes(era)
+}
+
+/** Whether an upstream may say this to a client that it is connected to. */
+export function isPassedOn(method: string): boolean {
+  const known = Object.hasOwn(UPSTREAM_NOTIFICATIONS, method)
+    ? UPSTREAM_NOTIFICATIONS[method]
+    : undefined
+  return known?.rule === 'pass'
+}

@@ -22,6 +22,7 @@ import { agreeOnVersion, allowsBatches, BATCH_ITEMS_MAX, initializeResult } from
 import { LineReader, LineWriter } from './lines.ts'
 import { Subscriptions } from './listen.ts'
 import { watchListings } from './listings.ts'
+import { isHeard } from './methods.ts'
 import { checkVersion, claimsModern, discover, readEnvelope, toModern } from './modern.ts'
 import type { Upstreams } from './upstreams.ts'
 
@@ -177,6 +178,7 @@ class Connection {
     if (!method.startsWith('notifications/')) {
       return responseText(null, rpcError(INVALID_REQUEST, 'a request needs an `id`'))
     }
+    if (!isHeard(method, this.#version === null ? 'modern' : 'legacy')) return null
     if (method === 'notifications/cancelled') {
       const id = params.requestId
       if (typeof id !== 'string' && typeof id !== 'number') return null

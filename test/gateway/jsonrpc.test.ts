@@ -1,14 +1,26 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { JSON_DEPTH_MAX, parseStrict, readMessage } from '../../src/gateway/jsonrpc.ts'
-import { ruleOf } from '../../src/gateway/methods.ts'
+import {
+  CLIENT_NOTIFICATIONS,
+  isHeard,
+  isPassedOn,
+  ruleOf,
+  UPSTREAM_NOTIFICATIONS,
+  UPSTREAM_REQUESTS,
+} from '../../src/gateway/methods.ts'
 import {
   decodeHeaderValue,
   encodeHeaderValue,
   qualifyTool,
   splitTool,
 } from '../../src/gateway/names.ts'
-import { METHODS_OF_SPECIFICATION } from './support/specification.ts'
+import {
+  METHODS_OF_SERVERS,
+  METHODS_OF_SPECIFICATION,
+  NOTIFICATIONS_OF_CLIENTS,
+  NOTIFICATIONS_OF_SERVERS,
+} from './support/specification.ts'
 
 const code = (text: string | Buffer): number | 'ok' => {
   const parsed = parseStrict(text)
@@ -104,6 +116,23 @@ describe('threat 27: every method', () => {
         else if (rule.rule === 'deny') expect(rule.why).not.toContain('unknown method')
       }
     }
+  })
+
+  test('of the specification that is not a request has one as well', () => {
+    expect(Object.keys(CLIENT_NOTIFICATIONS).sort()).toEqual(
+      Object.keys(NOTIFICATIONS_OF_CLIENTS).sort(),
+    )
+    for (const [method, eras] of Object.entries(NOTIFICATIONS_OF_CLIENTS)) {
+      const missing = (['legacy', 'modern'] as const).filter((era) => !eras.includes(era))
+      for (const era of missing) expect(isHeard(method, era), `${method} ${era}`).toBe(false)
+    }
+    expect(Object.keys(UPSTREAM_REQUESTS).sort()).toEqual([...METHODS_OF_SERVERS].sort())
+    expect(Object.keys(UPSTREAM_NOTIFICATIONS).sort()).toEqual(NOTIFICATIONS_OF_SERVERS)
+  })
+
+  test.each(['constructor', '__proto__', 'notifications/x', ''])('is dropped: %s', (method) => {
+    for (const era of ['legacy', 'modern'] as const) expect(isHeard(method, era)).toBe(false)
+    expect(isPassedOn(method)).toBe(false)
   })
 
   test.each(['constructor', '__proto__', 'toString', '', 'tools/Call', 'tools/call ', 'x'])(

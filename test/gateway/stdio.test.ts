@@ -103,6 +103,23 @@ describe('a stdio connection', () => {
     params: { name, arguments: args },
   })
 
+  test('passes a question of a server on, and the answer back', async () => {
+    const { lines, server } = connect()
+    const params = { ...hello.params, capabilities: { sampling: {} } }
+    lines.say({ ...hello, params })
+    await lines.reply('i')
+    lines.say(call(1, 'raw.ask'))
+    const isQuestion = (m: Record<string, unknown>) => m.method === 'sampling/createMessage'
+    await until(() => lines.received.some(isQuestion), 'the question')
+    const { id } = lines.received.find(isQuestion)!
+    // An answer to what nobody asked is nobody's.
+    lines.say({ jsonrpc: '2.0', id: 'daypass-999', result: { role: 'nobody' } })
+    lines.say({ jsonrpc: '2.0', id, result: { role: 'assistant' } })
+    expect(JSON.stringify(await lines.reply(1))).toContain('told: {\\"role\\":\\"assistant\\"}')
+    server.close()
+    await server.done
+  })
+
   test('without a badge it says why, and nothing reaches the door', async () => {
     const { lines } = connect(null)
     const before = gateway.door.calls.length

@@ -29,10 +29,11 @@ const tools = ['whoami', 'never', 'ask', 'env', 'die', 'argv', 'pid'].map((name)
 
 createInterface({ input: process.stdin }).on('line', (line) => {
   if (log !== undefined) appendFileSync(log, `${line}\n`)
-  const { id, method, params, error } = JSON.parse(line)
+  const { id, method, params, error, result } = JSON.parse(line)
   if (method === undefined) {
-    if (error !== undefined && id === 'q1')
-      say({ id: waiting, result: text(`told: ${error.code}`) })
+    if (id !== 'q1') return
+    const told = error === undefined ? JSON.stringify(result) : error.code
+    say({ id: waiting, result: text(`told: ${told}`) })
     return
   }
   if (method === 'server/discover' && mode === 'dies-on-discover') process.exit(1)
