@@ -276,7 +276,7 @@ function causeWords({ reason, note, by, event, endedAt }: EndPart, page: Page): 
       return note === null ? what : `${what} (${safe(page)(note)})`
     }
     case 'completed':
-      return `the work was done${said}`
+      return `the run was closed${said}`
     case 'expired':
       return `its time ran out at ${timeOf(endedAt)}`
     case 'revoked':

@@ -55,7 +55,7 @@ test('with a lease: a run for the connection, which ends with it and leaves a re
   for (let tries = 0; !said().includes('Check it') && tries < 200; tries++) {
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
-  expect(said()).toContain('7 Ended because       the work was done')
+  expect(said()).toContain('7 Ended because       the run was closed')
   const [name = ''] = place.receipts()
   expect((await place.cli(['verify', name])).code).toBe(0)
 })

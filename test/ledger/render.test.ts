@@ -114,6 +114,14 @@ describe('a receipt', () => {
     expect(text).not.toContain('Privileged calls')
   })
 
+  test('an agent that failed is not said to have done its work', () => {
+    const ledger = begin()
+    ledger.do(at(4), { do: 'end', run: 'run_root', by: { server: 's' }, note: 'exited with 7' })
+    const text = shown(ledger).replaceAll(/\s+/g, ' ')
+    expect(text).toContain('7 Ended because the run was closed: "exited with 7"')
+    expect(text).not.toContain('work was done')
+  })
+
   test('an end by revocation names the person and the reason', () => {
     const ledger = begin()
     delegate(ledger)
