@@ -45,7 +45,7 @@ export function isGitInternal(path: string): boolean {
 const COMMAND_FILES = ['daypass.yaml', '.mcp.json']
 const COMMAND_FOLDERS = ['.husky', '.claude', '.codex', '.cursor', '.gemini', '.vscode']
 
-/** Whether a write here is code that runs outside the lease: hooks, set-up of agents and Daypass. */
+/** Whether a write here is code that runs outside the lease: hooks, set-up of agents, of Daypass. */
 export function isHookPath(path: string): boolean {
   const segments = path.toLowerCase().split('/')
   return (
