@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
 import { createApi } from './authority/api.ts'
 import { Authority } from './authority/authority.ts'
-import { deskOf, hostsByAction, shippedVocabulary } from './authority/catalogs.ts'
+import { desksOf, hostsByAction, vocabularyOf } from './authority/catalogs.ts'
 import { type Config, EMPTY_CONFIG, loadConfig } from './authority/config.ts'
 import { freshKeys, type Keys, loadKeys } from './authority/keys.ts'
 import { mergePin, type Pins, readPins, writePins } from './catalog/pin.ts'
@@ -95,13 +95,12 @@ export async function startDaypass(options: DaypassOptions): Promise<Result<Dayp
   if (!configured.ok) return configured
   const config = withoutServers(configured.value, options)
   const folder = resolve(options.configFile ?? '.', '..')
-  const desks = new Map<string, Desk>()
-  const problems: string[] = []
-  for (const server of config.servers) {
-    const desk = deskOf(server, folder)
-    if (desk.ok) desks.set(server.name, desk.value)
-    else problems.push(...desk.error)
-  }
+  const guarded = [options.folder, options.configFile, join(folder, 'templates')]
+  const { desks, problems } = desksOf(
+    config.servers,
+    folder,
+    guarded.filter((path) => path !== null).map((path) => resolve(path)),
+  )
   const pins = readPinsOf(options.folder)
   if (!pins.ok) problems.push(pins.error)
   if (problems.length > 0 || !pins.ok) return err(problems)
@@ -137,7 +136,7 @@ interface Parts {
 
 async function assemble(parts: Parts): Promise<Daypass> {
   const { options, config, clock, keys, store } = parts
-  const vocabulary = shippedVocabulary()
+  const vocabulary = vocabularyOf(parts.desks.values())
   const serverInfo = { name: 'daypass', version: VERSION }
   const runs = new Runs({ store, clock, executor: newId('exec') })
   const upstreams = upstreamsOf(parts, serverInfo)

@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { basename, join, resolve } from 'node:path'
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
 import { bindServer } from '../catalog/bindings.ts'
 import type { Catalog, Source } from '../catalog/catalog.ts'
 import { loadCatalog } from '../catalog/load.ts'
@@ -24,6 +24,66 @@ export function shippedCatalogs(): string[] {
   return readdirSync(CATALOG_FOLDER)
     .filter((file) => file.endsWith('.yaml') && file !== 'actions.yaml')
     .map((file) => basename(file, '.yaml'))
+}
+
+/**
+ * The words of a project: those that ship, and for actions that only a catalog of its own has, what
+ * that catalog says of their effect.
+ */
+export function vocabularyOf(desks: Iterable<Desk>): Vocabulary {
+  const shipped = shippedVocabulary()
+  const actions = new Map(shipped.actions)
+  for (const { catalog } of desks) {
+    for (const [action, { effect, reversible }] of catalog?.actions ?? []) {
+      if (actions.has(action)) continue
+      actions.set(action, {
+        phrase: action,
+        done: null,
+        glance: GLANCE[effect],
+        sends: effect === 'egress' ? 'data' : null,
+        reaches: null,
+        irreversible: effect === 'read' || reversible ? null : 'the catalog says so',
+      })
+    }
+  }
+  return { ...shipped, actions }
+}
+
+const GLANCE = { read: null, write: 'write', destructive: 'delete', egress: 'network' } as const
+
+/** The desks of all servers of a configuration, and what is wrong with the others. */
+export function desksOf(
+  servers: readonly ServerConfig[],
+  folder: string,
+  guarded: readonly string[] = [],
+): { desks: Map<string, Desk>; problems: string[] } {
+  const desks = new Map<string, Desk>()
+  const problems: string[] = []
+  for (const server of servers) {
+    const desk = deskOf(server, folder)
+    if (desk.ok) desks.set(server.name, desk.value)
+    else problems.push(...desk.error)
+  }
+  const own = servers.flatMap(({ catalog }) =>
+    catalog === null || shippedCatalogs().includes(catalog) ? [] : [resolve(folder, catalog)],
+  )
+  const paths = [...guarded, ...own].flatMap((path) => {
+    const real = realOf(path)
+    return real === null ? [] : [{ real, secret: path.endsWith('.daypass') }]
+  })
+  for (const [name, desk] of desks) {
+    desks.set(name, { ...desk, binding: { ...desk.binding, guarded: paths } })
+  }
+  return { desks, problems }
+}
+
+/** Where a path really lies, or would lie: its folder is there before it is. */
+function realOf(path: string): string | null {
+  try {
+    return realpathSync(path)
+  } catch {
+    return existsSync(dirname(path)) ? join(realpathSync(dirname(path)), basename(path)) : null
+  }
 }
 
 /** Loads a server's catalog, by name or by path, and ties it to what the configuration says. */

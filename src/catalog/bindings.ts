@@ -33,6 +33,15 @@ export interface ServerBinding {
   readonly remotes: ReadonlyMap<string, string>
   /** Other names a catalog refers to: `repo`, `host`. */
   readonly values: ReadonlyMap<string, string>
+  /** Where Daypass keeps itself: no run may change what the next one is judged by. */
+  readonly guarded?: readonly Guarded[]
+}
+
+/** A file or folder, as it really lies on the disk. */
+export interface Guarded {
+  readonly real: string
+  /** It holds secrets of ours: not even to be read. */
+  readonly secret: boolean
 }
 
 const MEMBERS = ['roots', 'worktree', 'remotes']

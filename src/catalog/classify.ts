@@ -188,7 +188,7 @@ function touchesOf(
   for (const rule of rules) {
     if (rule.do === 'fault') return err(rule.words)
     if (rule.do === 'files') {
-      files ??= new FileTouches(catalog)
+      files ??= new FileTouches(catalog, call.server.guarded ?? [])
       for (const use of rule.uses) {
         const fault = addFileUse(files, call.server, use, call.args)
         if (fault !== null) return err(fault)

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { canonicalise } from '../core/canonical.ts'
 import type { Touch } from '../core/facts.ts'
 import { err, ok, type Result } from '../core/result.ts'
-import { locate, type Place, type Root, type ServerBinding } from './bindings.ts'
+import { type Guarded, locate, type Place, type Root, type ServerBinding } from './bindings.ts'
 import type { ActionKind, Catalog, FileUse } from './catalog.ts'
 import { currentBranch, hooksFolder } from './git-probe.ts'
 import { isGitInternal, isHookPath, isSecretPath } from './secrets.ts'
@@ -20,8 +20,11 @@ export class FileTouches {
   readonly #found = new Map<string, { touch: Touch; paths: Set<string>; secrets: Set<string> }>()
   readonly #branches = new Map<string, Result<string, string>>()
 
-  constructor(catalog: Catalog) {
+  readonly #guarded: readonly Guarded[]
+
+  constructor(catalog: Catalog, guarded: readonly Guarded[]) {
     this.#catalog = catalog
+    this.#guarded = guarded
   }
 
   touches(): readonly Touch[] {
@@ -41,6 +44,9 @@ export class FileTouches {
     if (use !== 'read' && use !== 'list' && at === '.') {
       return `\`${root.path}\` itself cannot be written or moved: name a path in it`
     }
+    if (this.#isGuarded(use, join(root.real, at))) {
+      return `\`${at}\` is Daypass's own, which no run reads or changes`
+    }
     if (isGitInternal(at)) return this.#addGit(use, root, at)
     // The root may itself lie in a folder of secrets, e.g. `~/.ssh`.
     const secret = use !== 'list' && isSecretPath(join(root.real, at))
@@ -57,6 +63,17 @@ export class FileTouches {
     if (!branch.ok) return branch.error
     const action = use === 'read' || use === 'list' ? 'repo.read' : `repo.file.${use}`
     return hook ?? this.#put(action, root, { path, branch: branch.value })
+  }
+
+  /** Names may be listed; a folder around what is guarded cannot be moved or deleted either. */
+  #isGuarded(use: Use, path: string): boolean {
+    if (use === 'list') return false
+    const isChange = use !== 'read'
+    return this.#guarded.some(
+      ({ real, secret }) =>
+        ((isChange || secret) && (path === real || path.startsWith(`${real}/`))) ||
+        (isChange && use === 'delete' && real.startsWith(`${path}/`)),
+    )
   }
 
   /** Reading git's own files shows any branch, and credentials in the config. */

@@ -5,6 +5,7 @@
 const NAMES = new Set([
   '.git-credentials',
   '.htpasswd',
+  '.mcp.json',
   '.my.cnf',
   '.netrc',
   '.npmrc',
@@ -17,7 +18,18 @@ const NAMES = new Set([
   'secrets.yaml',
   'secrets.yml',
 ])
-const ENDINGS = ['.jks', '.kdbx', '.key', '.keystore', '.p12', '.pem', '.pfx', '.ppk', '.tfstate']
+const ENDINGS = [
+  '.env',
+  '.jks',
+  '.kdbx',
+  '.key',
+  '.keystore',
+  '.p12',
+  '.pem',
+  '.pfx',
+  '.ppk',
+  '.tfstate',
+]
 /** `.daypass` has the operator's token: who reads it can allow anything. */
 const FOLDERS = ['.daypass', '.ssh', '.gnupg', '.aws', '.azure', '.gcloud', '.kube', '.docker']
 /** Templates: names without values. */
@@ -45,7 +57,7 @@ export function isGitInternal(path: string): boolean {
 const COMMAND_FILES = ['daypass.yaml', '.mcp.json']
 const COMMAND_FOLDERS = ['.husky', '.claude', '.codex', '.cursor', '.gemini', '.vscode']
 
-/** Whether a write here is code that runs outside the lease: hooks, set-up of agents, of Daypass. */
+/** Whether a write here is code that runs outside the lease: hooks, the set-up of agents. */
 export function isHookPath(path: string): boolean {
   const segments = path.toLowerCase().split('/')
   return (

@@ -121,6 +121,8 @@ class SecretKeeper {
     // `${NAME}`, `${env:NAME}` and `Bearer ${NAME}` name a variable already.
     const named = text.replace(/\$\{(?:env:)?([A-Za-z_]\w*)(?::-[^}]*)?\}/g, 'env:$1')
     if (named !== text && /^(?:[A-Za-z]+ )?env:\w+$/.test(named)) return named
+    // A folder is no secret, and without it the server would not start.
+    if (/^\.{0,2}\/[^:@?]*$/.test(text)) return text
     const name = wanted.toUpperCase().replace(/\W+/g, '_')
     const scheme = /^(Bearer|Basic|Token) /i.exec(text)?.[0] ?? ''
     this.#notes.push(

@@ -1,5 +1,5 @@
-import { basename } from 'node:path'
-import { shippedVocabulary } from '../authority/catalogs.ts'
+import { basename, dirname } from 'node:path'
+import { desksOf, vocabularyOf } from '../authority/catalogs.ts'
 import { loadConfig } from '../authority/config.ts'
 import { visible } from '../lease-file/printable.ts'
 import { type ApprovedRun, getApproval } from './approval.ts'
@@ -72,7 +72,8 @@ export async function run(command: readonly string[], options: RunOptions): Prom
 export function readLease(file: string, project: Project & { configFile: string }): LeaseInput {
   const config = loadConfig(project.configFile)
   if (!config.ok) throw new Failure(config.error.map(visible).join('\n'), EXIT.usage)
-  const vocabulary = shippedVocabulary()
+  const { desks } = desksOf(config.value.servers, dirname(project.configFile))
+  const vocabulary = vocabularyOf(desks.values())
   return readLeaseFile(file, { vocabulary, limits: config.value.limits, now: Date.now() })
 }
 

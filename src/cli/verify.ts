@@ -3,6 +3,7 @@ import { basename, join } from 'node:path'
 import { shippedVocabulary } from '../authority/catalogs.ts'
 import { renderVerify } from '../ledger/render-verify.ts'
 import type { PublicKeyInfo } from '../ledger/sign.ts'
+import { parseReceipt, RECEIPT_BYTES_MAX } from '../ledger/structure.ts'
 import { verifyReceipt } from '../ledger/verify.ts'
 import { EXIT, Failure } from './exit.ts'
 import { RECEIPTS } from './finish.ts'
@@ -10,9 +11,6 @@ import { findProject } from './project.ts'
 import { openTerminal } from './terminal.ts'
 import { layoutOf } from './text-tools.ts'
 import { ownPublicKey, pinnedKeys, readKeyFile } from './trust.ts'
-
-/** A receipt of the longest run is far smaller; a larger file is something else. */
-const RECEIPT_BYTES_MAX = 256 * 1024 * 1024
 
 export interface VerifyOptions {
   readonly key?: string
@@ -51,12 +49,9 @@ function readReceiptFile(file: string, options: VerifyOptions): unknown {
   if (bytes.length > RECEIPT_BYTES_MAX) {
     throw new Failure(`\`${file}\` is larger than any receipt`, EXIT.usage)
   }
-  try {
-    return JSON.parse(bytes.toString('utf8'))
-  } catch {
-    // Verification has an answer for everything that is no receipt.
-    return null
-  }
+  const parsed = parseReceipt(bytes.toString('utf8'))
+  // Verification has an answer for everything that is no receipt.
+  return parsed.ok ? parsed.value : null
 }
 
 function savedReceipt(name: string, options: VerifyOptions): string | null {

@@ -109,7 +109,7 @@ export function endWords(reason: EndReason, note: string | null): string {
   const more = note === null ? '' : ` (${printable(note)})`
   switch (reason) {
     case 'completed':
-      return `the work is done${more}`
+      return `the run was closed${more}`
     case 'expired':
       return 'its time is over'
     case 'revoked':

@@ -138,7 +138,12 @@ export function foldActions(calls: readonly CallRecord[]): ActionPart[] {
       byRun: count(own.map(({ part }) => part.run)).map(([run, times]) => ({ run, calls: times })),
       tools: distinct(own.map(({ part }) => part.tool)),
       hosts: distinct(touches.flatMap((touch) => touch.hosts)),
-      notes: distinct(own.map(({ part }) => part.note).filter((note) => note !== null)),
+      notes: distinct(
+        own
+          .filter(({ part }) => part.outcome === 'succeeded')
+          .map(({ part }) => part.note)
+          .filter((note) => note !== null),
+      ),
     }
   })
 }

@@ -71,6 +71,8 @@ export class Runs {
   async start(): Promise<void> {
     await this.#options.store.beat(this.executor, this.#options.clock())
     await this.#adopt()
+    // What an earlier process could not bring to its end. A short command does its part, too.
+    await this.tidy()
     this.#timer = setInterval(() => {
       this.#tidying = this.#tidying.then(() => this.tidy()).catch(() => {})
     }, TIDY_MS)

@@ -417,3 +417,33 @@ test('a folder that cannot be listed is a fault, not an empty folder', async () 
   expect((await factsOf('directory_tree', { path: docs })).fault).not.toBeNull()
   chmodSync(join(docs, 'old'), 0o755)
 })
+
+describe("Daypass's own files", () => {
+  const guard = (path: string, secret: boolean) => ({ real: join(repo, path), secret })
+  const guarded = () => ({
+    ...bound([{ path: repo, repo: 'clord' }]),
+    guarded: [guard('.daypass', true), guard('catalogs/own.yaml', false)],
+  })
+  const faultOf = async (tool: string, args: object) => {
+    const facts = await classify({
+      ...{ server: guarded(), catalog, definitionStatus: 'mapped', definition: 'x', tool, args },
+      ...{ capture: [], digestSalt: 's' },
+    })
+    return facts.fault
+  }
+
+  test('are not changed by any run, and what is secret is not read', async () => {
+    mkdirSync(join(repo, '.daypass'), { recursive: true })
+    mkdirSync(join(repo, 'catalogs'), { recursive: true })
+    const own = /Daypass's own/
+    const path = (name: string) => ({ path: join(repo, name) })
+    expect(await faultOf('read_text_file', path('.daypass/server.json'))).toMatch(own)
+    const content = { content: 'x' }
+    expect(await faultOf('write_file', { ...path('.daypass/x'), ...content })).toMatch(own)
+    expect(await faultOf('write_file', { ...path('catalogs/own.yaml'), ...content })).toMatch(own)
+    const move = { source: join(repo, 'catalogs'), destination: join(repo, 'elsewhere') }
+    expect(await faultOf('move_file', move)).toMatch(own)
+    expect(await faultOf('write_file', { ...path('catalogs/other.yaml'), ...content })).toBeNull()
+    expect(await faultOf('read_text_file', path('catalogs/own.yaml'))).toBeNull()
+  })
+})

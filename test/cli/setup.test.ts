@@ -145,7 +145,7 @@ test('doctor finds a server that fails, open keys, and a badge whose run is over
   expect(ended.stderr).toContain('authority.pem')
   expect(ended.stderr).toMatch(/x server broken +exit 9\n +\| no such table/)
   expect(ended.stderr).toMatch(/x gateway +http:\S+ does not answer/)
-  expect(ended.stderr).toMatch(/x lease +the work is done/)
+  expect(ended.stderr).toMatch(/x lease +the run was closed/)
   const json = await place.cli(['doctor', '--json'], env)
   expect(JSON.parse(json.stdout)).toMatchObject({ ok: false })
 })
