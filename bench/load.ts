@@ -34,6 +34,9 @@ export interface LoadReport {
   readonly lastMadeStartedAt: number
 }
 
+/** Whoever is silent for this long is not measured. */
+const HUNG_MS = 30_000
+
 interface Tally {
   readonly latencies: number[]
   made: number
@@ -55,13 +58,15 @@ class Line {
   #startedAt = 0
   #done: () => void = () => {}
 
-  constructor(order: LoadOrder, tally: Tally) {
+  /** `id`: of its own in a session, as any client would have it. */
+  constructor(order: LoadOrder, tally: Tally, id: number) {
     this.#url = new URL(order.url)
     const { host, pathname } = this.#url
-    const length = Buffer.byteLength(order.body)
+    const body = order.body.replace('"id":1,', `"id":${id},`)
+    const length = Buffer.byteLength(body)
     const lines = Object.entries({ host, ...order.headers, 'content-length': String(length) })
     const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')
-    this.#request = Buffer.from(`POST ${pathname} HTTP/1.1\r\n${head}\r\n${order.body}`)
+    this.#request = Buffer.from(`POST ${pathname} HTTP/1.1\r\n${head}\r\n${body}`)
     this.#tally = tally
   }
 
@@ -126,10 +131,13 @@ class Line {
 /** Runs the load and says what came of it. */
 async function load(order: LoadOrder): Promise<LoadReport> {
   const tally: Tally = { latencies: [], made: 0, refused: 0, lastMadeStartedAt: 0 }
-  const lines = Array.from({ length: order.parallel }, () => new Line(order, tally))
+  const lines = Array.from({ length: order.parallel }, (_, at) => new Line(order, tally, 1 + at))
   await Promise.all(lines.map((line) => line.open()))
   const firstAt = now()
   const until = firstAt + order.ms
+  const hung = setTimeout(() => {
+    throw new Error(`${order.url} does not answer`)
+  }, order.ms + HUNG_MS)
   await Promise.all(
     lines.map(async (line) => {
       for (let sent = 0; sent < (order.each ?? Infinity) && now() < until; sent++) {
@@ -138,6 +146,7 @@ async function load(order: LoadOrder): Promise<LoadReport> {
     }),
   )
   const lastAt = now()
+  clearTimeout(hung)
   for (const line of lines) line.close()
   const sorted = tally.latencies.sort((a, b) => a - b)
   const at = (part: number) => sorted[Math.floor(sorted.length * part)] ?? Number.NaN
