@@ -14,6 +14,7 @@ import type {
   EndPart,
   RevokedPart,
   RunPart,
+  SuspensionPart,
   UnusedPart,
 } from './receipt-body.ts'
 
@@ -72,6 +73,26 @@ export function foldRuns(
       budget: lease === null ? null : budgetOf(lease, tree.at),
     }
   })
+}
+
+/** Every pause, in order, with the resumption that ended it. */
+export function foldSuspensions(entries: readonly Entry[]): SuspensionPart[] {
+  const parts: SuspensionPart[] = []
+  for (const entry of entries) {
+    const { at } = entry
+    const open = { resumedAt: null, resumedBy: null }
+    if (entry.type === 'lease.suspended') {
+      const { run, reason: why, by } = entry.command
+      parts.push({ run, at, why, by, ...open })
+    } else if (entry.type === 'run.suspended') {
+      parts.push({ run: entry.run, at, why: entry.why, by: null, ...open })
+    } else if (entry.type === 'lease.resumed') {
+      const { run, by } = entry.command
+      const last = parts.findLastIndex((part) => part.run === run)
+      if (last >= 0) parts[last] = { ...parts[last]!, resumedAt: at, resumedBy: by }
+    }
+  }
+  return parts
 }
 
 function budgetOf(lease: Lease, now: number): BudgetPart {

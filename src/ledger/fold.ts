@@ -10,7 +10,7 @@ import {
   foldFiles,
   foldTools,
 } from './fold-calls.ts'
-import { foldEnds, foldRevoked, foldRuns, foldUnused } from './fold-runs.ts'
+import { foldEnds, foldRevoked, foldRuns, foldSuspensions, foldUnused } from './fold-runs.ts'
 import { distinct, mergeResources } from './gather.ts'
 import type {
   ApprovalPart,
@@ -58,6 +58,7 @@ export function foldReceipt(entries: readonly Entry[]): ReceiptBody {
     denied,
     ended: ends.get(tree.root) ?? null,
     revoked: foldRevoked(tree),
+    suspensions: foldSuspensions(entries),
     escalations: foldEscalations(entries, denied),
     unused: foldUnused(tree, calls),
     counts: countsOf({ entries, tree, calls, privileged, unknown, denied, approvals }),

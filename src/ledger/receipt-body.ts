@@ -41,6 +41,7 @@ export interface ReceiptBody {
   readonly ended: EndPart | null
   /** 8. What was left when it ended, and is gone. */
   readonly revoked: RevokedPart
+  readonly suspensions: readonly SuspensionPart[]
   readonly escalations: readonly EscalationPart[]
   readonly unused: readonly UnusedPart[]
   readonly counts: Counts
@@ -77,6 +78,18 @@ export interface RunPart {
   readonly calls: number
   readonly denied: number
   readonly budget: BudgetPart | null
+}
+
+/** A pause of a run: by whom, or by which rule of the engine, and how it went on. */
+export interface SuspensionPart {
+  readonly run: RunId
+  readonly at: Instant
+  readonly why: string
+  /** Null: the engine. */
+  readonly by: Actor | null
+  /** Null: it was not resumed. */
+  readonly resumedAt: Instant | null
+  readonly resumedBy: Actor | null
 }
 
 /**

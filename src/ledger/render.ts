@@ -49,6 +49,7 @@ export function renderReceipt(body: ReceiptBody, options: RenderOptions): string
     ...approvalLines(sheet),
     ...deniedLines(sheet),
     ...item(sheet, '7 Ended because', [plain(endWords(sheet))]),
+    ...suspensionLines(sheet),
     ...item(sheet, '8 Revoked', [plain(revokedWords(body))]),
     ...budgetLines(sheet),
     ...callLines(sheet),
@@ -257,6 +258,19 @@ function deniedLine({ body, page }: Sheet, part: DeniedPart): string[] {
     { left: LIST_COLUMN, right: REASON_COLUMN },
     page,
   )
+}
+
+/** Pauses stand with the end: both are about when the run could not act. */
+function suspensionLines(sheet: Sheet): string[] {
+  const { body, page } = sheet
+  return body.suspensions.flatMap(({ run, at, why, by, resumedAt, resumedBy }) => {
+    const who = by === null ? 'the engine' : printActor(by, page)
+    const resumed = resumedAt === null ? 'not resumed' : `resumed ${timeOf(resumedAt)} by`
+    const back = resumedBy === null ? resumed : `${resumed} ${printActor(resumedBy, page)}`
+    const whose = run === body.run ? '' : ` (${nameOf(body, run, page)})`
+    const text = `suspended ${timeOf(at)} by ${who}${whose}: ${safe(page)(why)}; ${back}`
+    return block([plain(text)], { first: LABEL_COLUMN, rest: LABEL_COLUMN + 2 }, page)
+  })
 }
 
 function endWords({ body, page }: Sheet): string {

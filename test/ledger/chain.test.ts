@@ -81,14 +81,14 @@ describe('chain', () => {
     ['time', (row) => ({ ...row, at: row.at + 1 })],
     ['type', (row) => ({ ...row, type: 'call.settled.' })],
     ['sequence number', (row) => ({ ...row, seq: row.seq + 1 })],
-  ])('76: a changed %s of any row is refused, with the entry', (_name, change) => {
+  ])('threat 76: a changed %s of any row is refused, with the entry', (_name, change) => {
     for (const [index, row] of rows.entries()) {
       const changed = rows.with(index, change(row))
       expect(fromRows(changed)).toMatchObject({ ok: false, error: { seq: index + 1 } })
     }
   })
 
-  test('76: a row that is missing, doubled or moved is refused', () => {
+  test('threat 76: a row that is missing, doubled or moved is refused', () => {
     for (let index = 0; index < rows.length - 1; index++) {
       expect(fromRows(rows.toSpliced(index, 1)).ok).toBe(false)
       expect(fromRows(rows.toSpliced(index, 0, rows[index]!)).ok).toBe(false)
@@ -96,7 +96,7 @@ describe('chain', () => {
     }
   })
 
-  test('75: newlines, escapes and JSON in a value stay one well-formed record', () => {
+  test('threat 75: newlines, escapes and JSON in a value stay one well-formed record', () => {
     const evil = 'a\n{"seq":99,"type":"lease.approved"}\r\n\u001b[2J\u0000\u2028","x":"'
     const ledger = begin()
     ledger.call(at(1), 'evil', readFacts(evil))

@@ -182,7 +182,7 @@ describe('receipt = fold(ledger)', () => {
     expect(JSON.stringify(entries)).toBe(before)
   })
 
-  test('77: after a crash at any entry the account so far holds every denial until then', () => {
+  test('threat 77: after a crash at any entry the account so far holds every denial until then', () => {
     for (let length = 1; length <= entries.length; length++) {
       const part = entries.slice(0, length)
       const folded = foldReceipt(part)
@@ -211,4 +211,17 @@ describe('receipt = fold(ledger)', () => {
     const [part] = foldReceipt(ledger.entries).denied
     expect(part!.resources.map(({ type }) => type)).toContain('__proto__')
   })
+})
+
+test('a pause is in the receipt, with who paused and who went on', () => {
+  const ledger = begin()
+  const by = { person: 'sam@clord.example', via: 'terminal' } as const
+  ledger.do(at(1), { do: 'suspend', run: 'run_root', by, reason: 'lunch' })
+  expect(foldReceipt(ledger.entries).suspensions).toEqual([
+    { run: 'run_root', at: at(1), why: 'lunch', by, resumedAt: null, resumedBy: null },
+  ])
+  ledger.do(at(2), { do: 'resume', run: 'run_root', by })
+  expect(foldReceipt(ledger.entries).suspensions).toMatchObject([
+    { resumedAt: at(2), resumedBy: by },
+  ])
 })

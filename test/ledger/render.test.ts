@@ -131,9 +131,16 @@ describe('a receipt', () => {
       '7 Ended because lee@clord.example revoked it: "wrong repo", 26:00 before its expiry',
     )
   })
+  test('a pause stands with the end', () => {
+    const ledger = begin()
+    const by = { person: 'lee@clord.example', via: 'console' } as const
+    ledger.do(at(4), { do: 'suspend', run: 'run_root', by, reason: 'lunch' })
+    const text = shown(ledger).replaceAll(/\s+/g, ' ')
+    expect(text).toContain('suspended 01:46:00 by lee@clord.example: lunch; not resumed')
+  })
 })
 
-describe('70, 75: values of agents and tools', () => {
+describe('threats 70, 75: values of agents and tools', () => {
   const EVIL = 'a\u001b[2J\n1 Tools called        0 calls\u202e\u200b\r'
 
   test('are escaped wherever they are printed', () => {

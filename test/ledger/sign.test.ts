@@ -24,7 +24,7 @@ describe('key', () => {
     expect(kidWords(kid)).toBe('90fa cafe a9b1 5566')
   })
 
-  test('78: a key never prints its secret', () => {
+  test('threat 78: a key never prints its secret', () => {
     const secret = key.unsafePem().split('\n')[1]!
     const seen = [
       JSON.stringify({ key }),

@@ -64,7 +64,7 @@ describe('a genuine receipt', () => {
   })
 })
 
-describe('76: tampering with the entries', () => {
+describe('threat 76: tampering with the entries', () => {
   test('every changed value of every entry fails', () => {
     const paths = entries.flatMap((entry, index) =>
       leaves(entry).map((path) => [index, ...path] as const),
@@ -109,7 +109,7 @@ describe('76: tampering with the entries', () => {
   })
 })
 
-describe('76: tampering with the rest', () => {
+describe('threat 76: tampering with the rest', () => {
   test('every changed value of the body, prompts, head and signature fails', () => {
     const { entries: _, ...rest } = receipt
     const paths = leaves(rest)
@@ -129,7 +129,7 @@ describe('76: tampering with the rest', () => {
   })
 })
 
-describe('76: what a holder of a key can forge', () => {
+describe('threat 76: what a holder of a key can forge', () => {
   const stranger = generateSigningKey()
 
   test('signed by another key: unknown signer, even if all else fits', () => {
@@ -231,7 +231,7 @@ describe('76: what a holder of a key can forge', () => {
   })
 })
 
-describe('53: the budget is counted a second time, beside the decisions', () => {
+describe('threat 53: the budget is counted a second time, beside the decisions', () => {
   test.each<[string, Partial<Terms>, Partial<Facts>]>([
     ['calls', { maxToolCalls: 1 }, {}],
     ['calls of an action', { limits: { 'repo.read': 1 } }, {}],
@@ -247,7 +247,7 @@ describe('53: the budget is counted a second time, beside the decisions', () => 
   })
 })
 
-describe('68: prompts', () => {
+describe('threat 68: prompts', () => {
   const withPrompts = (prompts: Receipt['prompts']) => resign({ ...receipt, prompts }, AUTHORITY)
 
   test('a prompt that is missing, or was asked of nobody', () => {
@@ -367,7 +367,7 @@ describe('malformed input', () => {
     )
   })
 
-  test('9: a member that stands twice is refused', () => {
+  test('threat 9: a member that stands twice is refused', () => {
     const text = JSON.stringify(receipt)
     const twice = text.replace('"org":', '"org":"other","org":')
     expect(parseReceipt(twice)).toEqual({ ok: false, error: 'the member "org" stands twice' })
@@ -402,7 +402,7 @@ describe('addendum', () => {
     expect(check(addendum).proven.map(({ text }) => text)).toContain('1 late outcome, as recorded')
   })
 
-  test('76: every changed value fails', () => {
+  test('threat 76: every changed value fails', () => {
     for (const path of leaves(addendum)) {
       expect(check(flipped(addendum, path)).exit, path.join('.')).not.toBe(0)
     }
