@@ -225,6 +225,28 @@ describe('every type', () => {
     }
   })
 
+  test.each([
+    ['a display name', 'Ann <ann@example.com>'],
+    ['a display name that is another address', '"ann@example.com" <eve@evil.example>'],
+    ['angle brackets alone', '<ann@example.com>'],
+    ['a comment', 'ann@example.com (or eve@evil.example)'],
+    ['two addresses after a comma', 'ann@example.com,eve@evil.example'],
+    ['two after a comma and a space', 'ann@example.com, eve@evil.example'],
+    ['two after a semicolon', 'ann@example.com;eve@evil.example'],
+    ['two after a space', 'ann@example.com eve@evil.example'],
+    ['a group', 'team:ann@example.com,eve@evil.example;'],
+    ['a route', '@evil.example:ann@example.com'],
+    ['a second `@`', 'ann@example.com@evil.example'],
+    ['a percent hack', 'ann%example.com@evil.example'],
+    ['a bang path', 'evil.example!ann@example.com'],
+    ['header fields', 'ann@example.com?bcc=eve@evil.example'],
+    ['a scheme', 'mailto:ann@example.com'],
+    ['a quoted name', '"ann eve"@example.com'],
+  ])('threat 15: %s is not one plain address', (_what, text) => {
+    refused('emails', text)
+    refused('emails', ` ${text}`)
+  })
+
   test('the limit counts bytes', () => {
     expect(canonicalise('repos', 'a'.repeat(4096)).ok).toBe(true)
     refused('repos', 'a'.repeat(4097))

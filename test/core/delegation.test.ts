@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import { compileTerms } from '../../src/core/compile.ts'
+import type { Entry, EntryOf } from '../../src/core/entry.ts'
 import type { RunId } from '../../src/core/id.ts'
 import type { Terms } from '../../src/core/lease.ts'
+import { replay } from '../../src/core/replay.ts'
 import {
   APPROVE,
   APPROVER,
@@ -143,6 +146,108 @@ describe('delegation', () => {
     for (let count = 0; count < 3; count++) book.allowed('doc.read', { run: CHILD })
     book.must({ do: 'revoke', run: middle, by: APPROVER, reason: 'stop' })
     expect(book.lease().spentBelow.calls).toBe(3)
+  })
+})
+
+describe('threat 65: a chain of delegations', () => {
+  const MIDDLE: RunId = 'run_middle'
+  const LEAF: RunId = 'run_leaf'
+
+  /** The root has a subagent, which has one itself. */
+  const chained = () => {
+    const book = active({ delegate: DELEGATE, maxToolCalls: 10 })
+    book.must(book.delegation(MIDDLE, { maxToolCalls: 8, delegate: { ...DELEGATE, maxDepth: 1 } }))
+    book.must(book.delegation(LEAF, { maxToolCalls: 5 }, MIDDLE))
+    return book
+  }
+
+  test('that comes back to a run which is there already is refused', () => {
+    const book = chained()
+    const terms = { expiresInSeconds: 60 }
+    expect(book.refusal(book.delegation(MIDDLE, terms, MIDDLE))).toBe('run_exists')
+    expect(book.refusal(book.delegation(ROOT, terms, MIDDLE))).toBe('run_exists')
+    expect(book.refusal(book.delegation(ROOT, terms, LEAF))).toBe('run_exists')
+    const taken = { lease: book.lease(LEAF).id }
+    expect(book.refusal(book.delegation('run_new', terms, ROOT, taken))).toBe('id_taken')
+  })
+
+  test('that hangs on a run of another tree is refused', () => {
+    const spliced = { parent: 'run_elsewhere' } as const
+    const book = chained()
+    const terms = { expiresInSeconds: 60 }
+    expect(book.refusal(book.delegation('run_new', terms, ROOT, spliced))).toBe('run_unknown')
+  })
+
+  test('ends at the depth that the root allows, and never goes deeper than four', () => {
+    const book = chained()
+    expect(book.run(LEAF).depth).toBe(2)
+    const terms = { expiresInSeconds: 60, delegate: { ...DELEGATE, maxDepth: 1 } }
+    expect(book.refusal(book.delegation('run_new', { expiresInSeconds: 60 }, LEAF))).toBe(
+      'cannot_delegate',
+    )
+    const deeper = active({ delegate: DELEGATE })
+    deeper.must(deeper.delegation(MIDDLE, terms))
+    const again = { ...terms, expiresInSeconds: 30 }
+    expect(deeper.refusal(deeper.delegation(LEAF, again, MIDDLE))).toBe('not_narrower')
+    const deepest = { delegate: { ...DELEGATE, maxDepth: 5 } }
+    expect(() => active(deepest)).toThrow(/maxDepth/)
+  })
+
+  test.each<[string, (delegations: EntryOf<'run.delegated'>[]) => Entry[]]>([
+    ['reordered', ([middle, leaf]) => [leaf!, middle!]],
+    ['circular', ([middle, leaf]) => [hung(middle!, LEAF), leaf!]],
+    ['its own parent', ([middle, leaf]) => [hung(middle!, MIDDLE), leaf!]],
+    ['spliced', ([middle, leaf]) => [middle!, hung(leaf!, 'run_elsewhere')]],
+    ['cut out', ([, leaf]) => [leaf!]],
+    ['doubled', ([middle, leaf]) => [middle!, middle!, leaf!]],
+  ])('%s in a ledger is not believed', (_what, change) => {
+    const book = chained()
+    const delegations = book.of('run.delegated')
+    const before = book.entries.slice(0, -delegations.length)
+    expect(book.entries.slice(-delegations.length)).toEqual(delegations)
+    expect(replay(book.entries).ok).toBe(true)
+    const changed = [...before, ...change(delegations)]
+    const renumbered = changed.map((entry, index) => ({ ...entry, seq: index + 1 }))
+    expect(replay(renumbered)).toMatchObject({ ok: false, error: { kind: 'different' } })
+  })
+
+  function hung(entry: EntryOf<'run.delegated'>, parent: RunId): Entry {
+    return { ...entry, command: { ...entry.command, parent } }
+  }
+})
+
+describe('threat 67: a parent whose lease is narrower than when it delegated', () => {
+  test.each<[string, Partial<Terms>, string]>([
+    [
+      'in what it grants',
+      { grants: [{ ...TERMS.grants[0]!, actions: ['doc.write'] }] },
+      'ancestor_no_grant',
+    ],
+    [
+      'in resources',
+      { grants: [{ ...TERMS.grants[0]!, resources: { repos: ['x'] } }] },
+      'ancestor_no_grant',
+    ],
+    ['in what it denies', { deny: ['doc.read'] }, 'denied_by_ancestor'],
+  ])('%s narrows its child at once', (_what, narrower, reason) => {
+    const book = active({ delegate: DELEGATE })
+    book.must(book.delegation(CHILD, { expiresInSeconds: 60 }))
+    book.allowed('doc.read', { run: CHILD })
+    const lease = book.lease()
+    const terms = { ...lease.terms, ...narrower }
+    const root = { ...book.run(), lease: { ...lease, terms, compiled: compileTerms(terms) } }
+    book.adopt({ ...book.tree, runs: new Map(book.tree.runs).set(ROOT, root) })
+    expect(book.denied('doc.read', { run: CHILD })).toBe(reason)
+  })
+
+  test('in time ends its child no later', () => {
+    const book = active({ delegate: DELEGATE })
+    book.must(book.delegation(CHILD, { expiresInSeconds: 600 }))
+    const root = { ...book.run(), lease: { ...book.lease(), expiresAt: T0 + 10 * SECOND } }
+    book.adopt({ ...book.tree, runs: new Map(book.tree.runs).set(ROOT, root) })
+    book.allowed('doc.read', { run: CHILD })
+    book.pass(10)
+    expect(book.denied('doc.read', { run: CHILD })).toBe('ancestor_expired')
   })
 })
 

@@ -5,6 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, describe, expect, test } from 'vitest'
+import type { CallId } from '../../src/core/id.ts'
+import { issueReceipt } from '../../src/ledger/receipt.ts'
+import { generateSigningKey } from '../../src/ledger/sign.ts'
 import { EXECUTOR_LAPSE_MS } from '../../src/runs/tidy.ts'
 import { openSqlite } from '../../src/store/sqlite.ts'
 import {
@@ -24,16 +27,27 @@ import {
 const folder = mkdtempSync(join(tmpdir(), 'daypass-restart-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-test('threat 54: killed with calls in flight, they are unknown afterwards and stay spent', async () => {
-  const file = join(folder, 'killed.db')
+interface Said {
+  readonly opened: Opened
+  readonly calls: readonly CallId[]
+  /** Actions. */
+  readonly denied: readonly string[]
+}
+
+/** What the dying process has been answered when it is killed. */
+async function killed(file: string): Promise<Said> {
   const script = join(import.meta.dirname, 'dying.ts')
   const child = spawn(process.execPath, [script, file], { stdio: ['ignore', 'pipe', 'inherit'] })
   const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
-  const { opened, calls } = JSON.parse(line) as { opened: Opened; calls: `call_${string}`[] }
   const exited = once(child, 'exit')
   child.kill('SIGKILL')
   await exited
+  return JSON.parse(line) as Said
+}
 
+test('threat 54: killed with calls in flight, they are unknown afterwards and stay spent', async () => {
+  const file = join(folder, 'killed.db')
+  const { opened, calls } = await killed(file)
   const clock: Clock = { now: Date.now() }
   const store = await openSqlite({ file })
   const runs = runsOf(store, { clock })
@@ -52,6 +66,26 @@ test('threat 54: killed with calls in flight, they are unknown afterwards and st
   // Of a budget of five, two are left.
   const rest = [1, 2, 3].map(() => runs.execute(opened, authorize(runs, opened)))
   expect((await Promise.all(rest)).map(kindOf)).toEqual(['allow', 'allow', 'calls_exhausted'])
+  await runs.stop()
+  await store.close()
+})
+
+test('threat 77: what was answered before a crash is in the receipt, denials included', async () => {
+  const file = join(folder, 'receipt.db')
+  const { opened, calls, denied } = await killed(file)
+  const clock: Clock = { now: Date.now() + EXECUTOR_LAPSE_MS + 1_000 }
+  const store = await openSqlite({ file })
+  const runs = runsOf(store, { clock })
+  await runs.start()
+  await runs.tidy()
+  must(await runs.execute(opened, revoke(opened.run)))
+  await runs.close(opened)
+  const key = generateSigningKey()
+  const receipt = issueReceipt({ entries: await ledgerOf(store, opened), prompts: {}, key })
+  const { body } = receipt
+  expect(body.closedAt).not.toBeNull()
+  expect(body.unknown.map(({ call }) => call).sort()).toEqual(calls.toSorted())
+  expect(body.denied.flatMap(({ actions }) => actions)).toEqual(denied)
   await runs.stop()
   await store.close()
 })
