@@ -36,7 +36,12 @@ export function canonicalise(type: string, value: unknown): Result<string, strin
   const fault = textFault(value)
   if (fault !== null) return err(`${type}: ${fault}`)
   const result = canonicalText(type, value)
-  return result.ok ? result : err(`${type}: ${quote(value)} ${result.error}`)
+  if (!result.ok) return err(`${type}: ${quote(value)} ${result.error}`)
+  // A URL grows when it is encoded; beyond the limit no pattern would match it.
+  if (result.value.length > VALUE_BYTES_MAX) {
+    return err(`${type}: ${quote(value)} is longer than ${VALUE_BYTES_MAX} bytes when encoded`)
+  }
+  return result
 }
 
 function canonicalText(type: string, value: string): Result<string, string> {
@@ -223,6 +228,9 @@ function canonicalBranch(value: string): Result<string, string> {
   if (name === '') return err('names no branch')
   if (/[\s~^:?*[\\]/u.test(name)) {
     return err('has a space or one of `~ ^ : ? * [ \\`, which no branch name has')
+  }
+  if (ENCODED_SEPARATOR.test(name)) {
+    return err('has an encoded `.`, `/` or `\\`, which a forge may decode; rename the branch')
   }
   if (name.startsWith('-') || name.startsWith('+')) {
     return err('starts with `-` or `+`, which git reads as an option or a forced push')

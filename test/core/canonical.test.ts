@@ -150,6 +150,8 @@ describe('kept, changed, refused', () => {
       branches   a?                              which no branch
       branches   a[b                             which no branch
       branches   a\\b                            which no branch
+      branches   agent/%2e%2e/main               encoded
+      branches   agent%252fmain                  encoded
       branches   +main                           option
       branches   --all                           option
       branches   a//b                            segment
@@ -256,6 +258,9 @@ describe('every type', () => {
     refused('repos', '漢'.repeat(1366))
     expect(canonicalise('repos', '😀'.repeat(1024)).ok).toBe(true)
     refused('repos', `${'😀'.repeat(1024)}a`)
+    // What a URL becomes counts as well: six characters for each of these.
+    expect(canonicalise('urls', `https://x.com/${'é'.repeat(680)}`).ok).toBe(true)
+    refused('urls', `https://x.com/${'é'.repeat(681)}`)
   })
 
   test('an odd type name is a plain type', () => {
