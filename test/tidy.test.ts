@@ -309,6 +309,8 @@ describe('threats', () => {
     const named = threatsNamedIn(ALL.filter(({ path }) => path.endsWith('.test.ts')))
     const silent = [...known].filter(([id, text]) => !named.has(id) && !/\*\(no/.test(text))
     expect(silent.map(([id]) => id)).toEqual([])
+    const wrong = [...known].filter(([id, text]) => named.has(id) && /no test names it/.test(text))
+    expect(wrong.map(([id]) => id)).toEqual([])
   })
 })
 
