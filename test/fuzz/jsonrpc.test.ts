@@ -69,7 +69,7 @@ const params = fc.oneof(json, fc.constant('{}')).map((value) => `"params":${valu
 const message = fc
   .tuple(
     member('jsonrpc', ['"2.0"']),
-    fc.oneof(member('id', ['1', '"a"', '0', '-5']), fc.constant('')),
+    fc.oneof(member('id', ['1', '"a"', '0', '-5', 'true', '1.5']), fc.constant('')),
     fc.oneof(
       member(
         'method',
@@ -89,6 +89,8 @@ const texts = fc.oneof(
   { weight: 2, arbitrary: edited(json, PIECES) },
   { weight: 1, arbitrary: fc.array(fc.constantFrom(...PIECES)).map((all) => all.join('')) },
 )
+
+const isId = (id: unknown) => typeof id === 'string' || Number.isSafeInteger(id)
 
 function textOf(read: RpcMessage): string {
   if (read.kind === 'request') return requestText(read.id, read.method, read.params)
@@ -139,6 +141,7 @@ describe('text from a client or a server', () => {
         const read = parsed.ok ? readMessage(parsed.value) : parsed
         kinds[read.ok ? read.value.kind : 'none']++
         if (!read.ok) return
+        if (read.value.kind !== 'notification') expect(isId(read.value.id)).toBe(true)
         const again = parseStrict(textOf(read.value))
         const message = again.ok ? readMessage(again.value) : again
         expect(message.ok && isSame(message.value, read.value)).toBe(true)
