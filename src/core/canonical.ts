@@ -103,8 +103,6 @@ function hasDotSegment(value: string): boolean {
  */
 function canonicalPath(value: string): Result<string, string> {
   if (value.startsWith('/')) return err('is absolute; write the path relative to its root')
-  if (/^[A-Za-z]:/u.test(value)) return err('starts with a drive letter; write a relative path')
-  if (value.startsWith('~')) return err('starts with `~`, which may expand; write a relative path')
   if (value.includes('\\')) return err('has a backslash; write `/` between segments')
   if (/%[0-9a-f]{2}/iu.test(value)) return err('has percent-encoding; write the characters plainly')
   if (value.includes(';')) return err('has `;`, which some servers cut at; rename the file')
@@ -119,7 +117,11 @@ function canonicalPath(value: string): Result<string, string> {
     }
     segments.push(segment)
   }
-  return ok(segments.length === 0 ? '.' : segments.join('/'))
+  // Looked at last: behind a `./` that is dropped they stand in front as well.
+  const path = segments.length === 0 ? '.' : segments.join('/')
+  if (/^[A-Za-z]:/u.test(path)) return err('starts with a drive letter; write a relative path')
+  if (path.startsWith('~')) return err('starts with `~`, which may expand; write a relative path')
+  return ok(path)
 }
 
 /**

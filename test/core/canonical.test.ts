@@ -60,6 +60,8 @@ describe('kept, changed, refused', () => {
       paths      //etc                           absolute
       paths      C:/x                            drive
       paths      ~/.ssh                          \`~\`
+      paths      ./~/.ssh                        \`~\`
+      paths      .//C:/x                         drive
       paths      a\\..\\b                        backslash
       paths      %2e%2e/x                        percent
       paths      %2E./x                          percent
