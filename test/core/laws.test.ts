@@ -122,7 +122,8 @@ describe('laws of authority', () => {
       expect(ask.facts.argsDigest).toBe(command.facts.argsDigest)
       expect(privileged).toBe(true)
     })
-    expect(asks).toBeGreaterThan(100)
+    // The lives are random: about a hundred reach a used yes. Few would show little, none nothing.
+    expect(asks).toBeGreaterThan(30)
   })
 })
 
