@@ -2,7 +2,7 @@ import { attenuates } from './attenuate.ts'
 import { actionLeft, callsLeft, chainOf, endOf, isUsable, reservationOf, usdLeft } from './chain.ts'
 import { type Decision, done, type Of, refuse } from './decision.ts'
 import type { Instant } from './id.ts'
-import { ASKS_PER_RUN_MAX, CHILDREN_PER_RUN_MAX, DEPTH_MAX } from './limits.ts'
+import { ASKS_PER_RUN_MAX, CHILDREN_PER_RUN_MAX, DEPTH_MAX, RUNS_PER_TREE_MAX } from './limits.ts'
 import { isMore } from './money.ts'
 import type { Lease, Tree } from './tree.ts'
 
@@ -34,6 +34,9 @@ export function decideDelegate(tree: Tree, command: Of<'delegate'>, now: Instant
   }
   if (parent.children.length >= CHILDREN_PER_RUN_MAX) {
     return refuse('too_many_children', `at most ${CHILDREN_PER_RUN_MAX} subagents in a run`)
+  }
+  if (tree.runs.size >= RUNS_PER_TREE_MAX) {
+    return refuse('too_many_children', `at most ${RUNS_PER_TREE_MAX} runs in a run tree`)
   }
   if (delegate.ask && parent.asksOpened >= ASKS_PER_RUN_MAX) {
     return refuse('too_many_children', `a person was asked ${ASKS_PER_RUN_MAX} times already`)

@@ -11,6 +11,11 @@ export const DENIALS_RECORDED_MAX = 200
 export const ASKS_PER_RUN_MAX = 20
 /** A run that delegates in a loop fills the tree. */
 export const CHILDREN_PER_RUN_MAX = 1000
+/**
+ * Runs of a tree, the root and ended ones included. The end of the root writes an entry for each
+ * run below it in one append, so a tree with more runs than an append has room for could not end.
+ */
+export const RUNS_PER_TREE_MAX = 5000
 export const ESCALATIONS_PER_RUN_MAX = 20
 /** An ask that nobody answers is refused; a yes that nobody uses goes stale. */
 export const ASK_ANSWER_SECONDS = 600

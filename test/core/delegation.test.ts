@@ -3,6 +3,7 @@ import { compileTerms } from '../../src/core/compile.ts'
 import type { Entry, EntryOf } from '../../src/core/entry.ts'
 import type { RunId } from '../../src/core/id.ts'
 import type { Terms } from '../../src/core/lease.ts'
+import { RUNS_PER_TREE_MAX } from '../../src/core/limits.ts'
 import { replay } from '../../src/core/replay.ts'
 import {
   APPROVE,
@@ -118,6 +119,20 @@ describe('delegation', () => {
       book.must({ do: 'refuse', run, by: APPROVER, reason: 'no' })
     }
     expect(book.refusal(book.delegation(CHILD, less))).toBe('too_many_children')
+  })
+
+  test('a tree has at most so many runs, and those that ended count', () => {
+    const book = parent({ delegate: { maxDepth: 2, maxChildren: 1000, ask: false } })
+    book.must(book.delegation(CHILD, less))
+    book.must({ do: 'end', run: CHILD, by: SERVER, note: 'done' })
+    // Runs below others, as many as still fit but one; made for real in test/runs.
+    for (let count = book.tree.runs.size; count < RUNS_PER_TREE_MAX - 1; count++) {
+      book.tree.runs.set(`run_${count}`, book.run(CHILD))
+    }
+    book.must(book.delegation('run_last', less))
+    const refused = book.do(book.delegation('run_more', less))
+    const error = { code: 'too_many_children', message: 'at most 5000 runs in a run tree' }
+    expect(refused).toEqual({ ok: false, error })
   })
 
   test('threat 57: a parent with 1,000 subagents is revoked, and nobody survives', () => {
