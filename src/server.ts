@@ -152,6 +152,7 @@ async function assemble(parts: Parts): Promise<Daypass> {
     key: keys.signing,
     clock,
     issuer: () => url,
+    leaseSecondsMax: config.limits.maxExpiresInSeconds,
   })
   const door = doorOf(parts, { url, runs, desks, upstreams, vocabulary })
   const operatorToken = randomBytes(32).toString('base64url')

@@ -1,12 +1,14 @@
 import { issueBadge } from '../badge/badge.ts'
 import type { Actor, ApprovalRule, Command, Envelope } from '../core/command.ts'
+import type { Of } from '../core/decision.ts'
 import type { Entry } from '../core/entry.ts'
 import type { Instant, Json, OrgId, RunId, TreeId } from '../core/id.ts'
 import type { Terms } from '../core/lease.ts'
 import { RULES_VERSION } from '../core/limits.ts'
 import type { Refusal } from '../core/reason.ts'
 import { err, ok, type Result } from '../core/result.ts'
-import type { Run, Tree } from '../core/tree.ts'
+import type { Lease, Run, Tree } from '../core/tree.ts'
+import { formatDuration } from '../lease-file/duration.ts'
 import { type Prompt, promptHash } from '../lease-file/prompt.ts'
 import { fromRows } from '../ledger/chain.ts'
 import { issueReceipt, type Receipt } from '../ledger/receipt.ts'
@@ -16,7 +18,8 @@ import type { Runs } from '../runs/runs.ts'
 import type { Store, TreeKey } from '../store/store.ts'
 
 /**
- * A badge outlives its lease by this much, so that an agent reads why it ended instead of a 401.
+ * A badge outlives the longest life of its lease by this much, so that an agent reads why it ended
+ * instead of a 401.
  */
 const BADGE_MARGIN_MS = 10 * 60_000
 
@@ -53,6 +56,7 @@ export class Authority {
   readonly #key: SigningKey
   readonly #clock: () => Instant
   readonly #issuer: () => string
+  readonly #leaseSecondsMax: number
 
   constructor(options: {
     org: OrgId
@@ -62,6 +66,8 @@ export class Authority {
     clock: () => Instant
     /** Issuer and audience: one URL serves both. */
     issuer: () => string
+    /** The longest life of a lease, amendments included. */
+    leaseSecondsMax: number
   }) {
     this.org = options.org
     this.#runs = options.runs
@@ -69,6 +75,7 @@ export class Authority {
     this.#key = options.key
     this.#clock = options.clock
     this.#issuer = options.issuer
+    this.#leaseSecondsMax = options.leaseSecondsMax
   }
 
   /** Opens a run and requests its lease. Nobody has said yes yet. */
@@ -115,7 +122,7 @@ export class Authority {
         lease: lease.id,
         requester: envelope.requester,
         agent: envelope.agent,
-        expiresAt: lease.expiresAt! + BADGE_MARGIN_MS,
+        expiresAt: this.#lastEnd(lease) + BADGE_MARGIN_MS,
       },
       {
         key: this.#key,
@@ -128,12 +135,42 @@ export class Authority {
     return ok(token)
   }
 
+  /**
+   * The latest moment to which a lease can be amended. A badge is in the environment of the agent
+   * and cannot be replaced there, so the first one is good for every amendment.
+   */
+  #lastEnd({ approvedAt, expiresAt, terms }: Lease): Instant {
+    const seconds = Math.max(terms.expiresInSeconds, this.#leaseSecondsMax)
+    const last = Math.max(approvedAt! + seconds * 1000, expiresAt!)
+    return Math.min(last, terms.notAfter ?? last)
+  }
+
   /** A command about a run, in the tree that it belongs to. */
   async command(run: RunId, command: Command): Promise<Result<void, Refusal>> {
     const key = await this.#runs.find(this.org, run)
     if (key === null) return unknown(run)
+    if (command.do === 'amend') {
+      const tooLong = this.#tooLong(await this.#runs.tree(key).read(), command)
+      if (tooLong !== null) return err(tooLong)
+    }
     const reply = await this.#runs.execute(key, command)
     return reply.ok ? ok(undefined) : reply
+  }
+
+  /**
+   * Why an amendment would let a lease live longer than any lease may; null if it would not. Two at
+   * once can pass together: then the badge dies before the lease, which harms nobody but the agent.
+   */
+  #tooLong(tree: Tree | null, { escalation, more }: Of<'amend'>): Refusal | null {
+    const run = tree?.escalations.get(escalation)?.run
+    const lease = run === undefined ? null : tree!.runs.get(run)!.lease
+    // The core has an answer for an escalation that there is not, and for a count that is none.
+    if (lease == null || more.seconds === 0) return null
+    const left = Math.max(0, this.#leaseSecondsMax - lease.terms.expiresInSeconds)
+    if (more.seconds <= left) return null
+    const most = formatDuration(this.#leaseSecondsMax)
+    const message = `a lease lives at most ${most} here; at most ${left} seconds can be added`
+    return { code: 'malformed', message }
   }
 
   approve(run: RunId, answer: { by: Actor; promptHash: string }): Promise<Result<void, Refusal>> {

@@ -7,8 +7,10 @@ import { Authority } from '../../src/authority/authority.ts'
 import { shippedVocabulary } from '../../src/authority/catalogs.ts'
 import { freshKeys, loadKeys } from '../../src/authority/keys.ts'
 import { verifyBadge } from '../../src/badge/badge.ts'
+import type { RunId } from '../../src/core/id.ts'
 import type { Terms } from '../../src/core/lease.ts'
 import { promptHash, promptOf } from '../../src/lease-file/prompt.ts'
+import { newId } from '../../src/runs/new-id.ts'
 import { Runs } from '../../src/runs/runs.ts'
 import { openMemory } from '../../src/store/memory.ts'
 import { authorize, kindOf, MAINTAINER, must, settle, termsOf } from '../runs/support.ts'
@@ -18,6 +20,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const keys = freshKeys(Date.now())
 const issuer = 'http://127.0.0.1:4816'
+const HOUR = 3600
 const vocabulary = shippedVocabulary()
 let store: ReturnType<typeof openMemory>
 let runs: Runs
@@ -27,7 +30,9 @@ beforeEach(() => {
   runs = new Runs({ store, clock: Date.now, executor: 'exec_test' })
   const org = 'local'
   const clock = Date.now
-  authority = new Authority({ org, runs, store, key: keys.signing, clock, issuer: () => issuer })
+  const key = keys.signing
+  const leaseSecondsMax = 2 * HOUR
+  authority = new Authority({ org, runs, store, key, clock, leaseSecondsMax, issuer: () => issuer })
 })
 
 function open(terms: Terms = termsOf()) {
@@ -83,6 +88,55 @@ describe('a run', () => {
     expect(verified).toMatchObject({ ok: true, value: { run: run.run, org: 'local' } })
     await authority.revoke(run.run, { by, reason: 'stop' })
     expect(await authority.badge(run.run)).toMatchObject({ error: { code: 'lease_not_active' } })
+  })
+
+  /** A run with a yes, and an escalation of it for more time. */
+  async function escalated(terms: Partial<Terms>, seconds: number) {
+    const result = await open(termsOf(terms))
+    if (!result.ok) throw new Error(result.error.message)
+    const { run, promptHash: hash } = result.value
+    await authority.approve(run, { by: MAINTAINER, promptHash: hash })
+    const escalation = newId('esc')
+    const more = { calls: 0, seconds }
+    const asked = { wants: [], more, words: 'slow', answerSeconds: 60 }
+    await authority.command(run, { do: 'escalate', run, escalation, ...asked })
+    const answer = { escalation, by: MAINTAINER, offer: [], more, proof: null }
+    return { run, amend: () => authority.command(run, { do: 'amend', ...answer }) }
+  }
+
+  async function lifeOf(run: RunId) {
+    const badge = await authority.badge(run)
+    if (!badge.ok) throw new Error(badge.error.message)
+    const verifier = { issuer, audience: `${issuer}/mcp`, keyOf: () => keys.publicKey }
+    const verified = await verifyBadge(badge.value, verifier, Date.now())
+    if (!verified.ok) throw new Error(verified.error)
+    const lease = (await authority.find(run))!.run.lease!
+    return { badge: verified.value.expiresAt, lease: lease.expiresAt! }
+  }
+
+  test('has a badge that is still good when its lease has been given all the time there is', async () => {
+    const { run, amend } = await escalated({ expiresInSeconds: HOUR / 2 }, 1.5 * HOUR)
+    const before = await lifeOf(run)
+    expect(await amend()).toMatchObject({ ok: true })
+    const after = await lifeOf(run)
+    expect(after.lease).toBe(before.lease + 1.5 * HOUR * 1000)
+    // Ten minutes to read why the lease ended, with the badge that was given out at first.
+    expect(before.badge - after.lease).toBeGreaterThanOrEqual(600_000)
+    expect(before.badge - after.lease).toBeLessThan(602_000)
+  })
+
+  test('is not given more time than any lease may have: its badge would be dead', async () => {
+    const { run, amend } = await escalated({ expiresInSeconds: HOUR }, HOUR + 1)
+    const before = await lifeOf(run)
+    const message = 'a lease lives at most 2h here; at most 3600 seconds can be added'
+    expect(await amend()).toEqual({ ok: false, error: { code: 'malformed', message } })
+    expect((await lifeOf(run)).lease).toBe(before.lease)
+  })
+
+  test('whose lease has a fixed end has a badge until ten minutes after that', async () => {
+    const notAfter = Math.ceil(Date.now() / 1000) * 1000 + HOUR * 1000
+    const { run } = await escalated({ expiresInSeconds: HOUR / 2, notAfter }, 1)
+    expect((await lifeOf(run)).badge).toBe(notAfter + 600_000)
   })
 
   test('that nobody knows is refused by name', async () => {
