@@ -13,8 +13,6 @@ import { EXIT, Failure } from './exit.ts'
 export interface LeaseInput {
   readonly terms: Terms
   readonly warnings: readonly Problem[]
-  /** An envelope's `expires_at`: the lease must be over then, however late it is approved. */
-  readonly notAfter: Instant | null
   readonly requestedBy: string | null
 }
 
@@ -53,27 +51,8 @@ export function readLeaseText(text: string, file: string, reading: LeaseReading)
   return {
     terms: parsed.terms,
     warnings: parsed.problems,
-    notAfter: parsed.notAfter,
     requestedBy: parsed.requestedBy,
   }
-}
-
-/**
- * Seconds within which an answer must come, and the terms, so that `notAfter` holds whenever it
- * does.
- */
-export function boundByEnd(
-  input: LeaseInput,
-  answerSeconds: number,
-): { readonly terms: Terms; readonly answerSeconds: number } {
-  if (input.notAfter === null) return { terms: input.terms, answerSeconds }
-  // The lease lives from the answer on, so what the answer may take is taken off its life.
-  const left = input.terms.expiresInSeconds
-  const answer = Math.min(answerSeconds, Math.max(1, Math.floor(left / 4)))
-  if (left - answer < 1) {
-    throw new Failure('`expires_at` is over before anybody can answer\n  nothing was started.', 2)
-  }
-  return { terms: { ...input.terms, expiresInSeconds: left - answer }, answerSeconds: answer }
 }
 
 /** An envelope's claim of who asks is refused unless that is who is signed in. */

@@ -6,7 +6,7 @@ import { bridgeStdio } from './bridge.ts'
 import { EXIT, Failure } from './exit.ts'
 import { finishRun } from './finish.ts'
 import { startHost } from './host.ts'
-import { boundByEnd, checkRequester } from './lease-input.ts'
+import { checkRequester } from './lease-input.ts'
 import { needConfig, signedInPerson } from './project.ts'
 import { type RunOptions, readLease } from './run.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
@@ -72,8 +72,8 @@ async function serveLease(terminal: Terminal, options: RunOptions, file: string)
   await using host = await startHost({ project, person, without: options.without ?? [] })
   const { daypass } = host
   const approved = await getApproval({
-    ...{ terminal, daypass, person, warnings: lease.warnings },
-    ...boundByEnd(lease, daypass.config.approvals.answerSeconds),
+    ...{ terminal, daypass, person, terms: lease.terms, warnings: lease.warnings },
+    answerSeconds: daypass.config.approvals.answerSeconds,
     client: null,
     yes: options.yes === true,
     wait: options.wait,

@@ -14,7 +14,7 @@ import {
 import { EXIT, Failure } from './exit.ts'
 import { finishRun } from './finish.ts'
 import { type Host, secretNames, startHost } from './host.ts'
-import { boundByEnd, checkRequester, type LeaseInput, readLeaseFile } from './lease-input.ts'
+import { checkRequester, type LeaseInput, readLeaseFile } from './lease-input.ts'
 import { draftOf, offerLease } from './offer.ts'
 import { needConfig, type Project, signedInPerson } from './project.ts'
 import { showStatus } from './status-display.ts'
@@ -49,10 +49,9 @@ export async function run(command: readonly string[], options: RunOptions): Prom
   }
   const lease = input ?? (await offerLease({ ...draft, terminal, yes: options.yes === true }))
   checkRequester(lease, person)
-  const { approvals } = host.daypass.config
   const approved = await getApproval({
-    ...{ terminal, daypass: host.daypass, person, warnings: lease.warnings },
-    ...boundByEnd(lease, approvals.answerSeconds),
+    ...{ terminal, daypass: host.daypass, person, terms: lease.terms, warnings: lease.warnings },
+    answerSeconds: host.daypass.config.approvals.answerSeconds,
     client: basename(command[0] ?? ''),
     yes: options.yes === true,
     wait: options.wait,

@@ -196,6 +196,28 @@ ${READ_ONLY_LEASE.replace(/^ {2}expires_in.*\n/m, '')}`,
   )
 })
 
+test('a lease ends when its envelope says so, and not before', async () => {
+  using place = new Place()
+  const end = Math.floor(Date.now() / 1000) * 1000 + 120_000
+  const lease = READ_ONLY_LEASE.replace(/^ {2}expires_in.*\n/m, '')
+  place.write(
+    'envelope.yaml',
+    `requested_by: mira@clord.example
+agent: looker
+purpose: look at files
+expires_at: ${new Date(end).toISOString()}
+allowed_tools: [file.read]
+---
+${lease}`,
+  )
+  const ended = await place.cli(['run', '-l', 'envelope.yaml', '-y', '--json', ...place.agent()])
+  expect(ended.code, ended.stderr).toBe(0)
+  const { ended: how } = JSON.parse(ended.stdout) as { ended: { expiresAt: number } }
+  // Whole seconds of life are counted from the request on.
+  expect(end - how.expiresAt).toBeGreaterThanOrEqual(0)
+  expect(end - how.expiresAt).toBeLessThan(1_000)
+})
+
 test('a server that fails: where it is configured and what to do; --without starts the rest', async () => {
   using place = new Place()
   const config = readFileSync(join(place.dir, 'daypass.yaml'), 'utf8')
