@@ -9,7 +9,7 @@ import { visible } from '../lease-file/printable.ts'
 import { ownerOf, startDaypass } from '../server.ts'
 import { Api } from './api.ts'
 import { EXIT, Failure } from './exit.ts'
-import { downServers, serversSettled, startHost } from './host.ts'
+import { downServers, serversSettled, startHost, unknownServer } from './host.ts'
 import { needConfig, signedInPerson } from './project.ts'
 import type { ListOptions } from './ps.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
@@ -156,12 +156,7 @@ export async function catalogDraft(server: string, options: ListOptions): Promis
   const config = loadConfig(project.configFile)
   if (!config.ok) throw new Failure(config.error.map(visible).join('\n'), EXIT.usage)
   const names = config.value.servers.map(({ name }) => name)
-  if (!names.includes(server)) {
-    throw new Failure(
-      `no server \`${visible(server)}\`; there are: ${names.join(', ')}`,
-      EXIT.usage,
-    )
-  }
+  if (!names.includes(server)) throw unknownServer(server, names)
   const started = await startDaypass({
     folder: null,
     configFile: project.configFile,

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { isNode, LineCounter, parseDocument } from 'yaml'
+import { loadConfig } from '../authority/config.ts'
 import { visible } from '../lease-file/printable.ts'
 import { type Daypass, own, ownerOf, startDaypass } from '../server.ts'
 import { EXIT, Failure } from './exit.ts'
@@ -27,6 +28,7 @@ export interface Host extends AsyncDisposable {
 /** Starts everything, or fails with what a person can do. Nothing is left running then. */
 export async function startHost(options: HostOptions): Promise<Host> {
   const { project, person, without } = options
+  checkWithout(project, without)
   const started = await startDaypass({
     folder: project.folder,
     configFile: project.configFile,
@@ -57,6 +59,28 @@ export async function startHost(options: HostOptions): Promise<Host> {
     await host[Symbol.asyncDispose]()
     throw error
   }
+}
+
+/** A name that is misspelled would start the server that was to be left out. */
+function checkWithout({ configFile }: HostOptions['project'], without: readonly string[]): void {
+  if (without.length === 0) return
+  const config = loadConfig(configFile)
+  // What is wrong with the configuration is said by whoever starts it.
+  if (!config.ok) return
+  const names = config.value.servers.map(({ name }) => name)
+  const unknown = without.find((name) => !names.includes(name))
+  if (unknown !== undefined) throw unknownServer(unknown, names, 'nothing was started.')
+}
+
+/** No such server: the names there are, and what did not happen. */
+export function unknownServer(
+  name: string,
+  names: readonly string[],
+  outcome: string | null = null,
+): Failure {
+  const known = names.length === 0 ? 'none' : names.map(visible).join(', ')
+  const tail = outcome === null ? '' : `\n  ${outcome}`
+  return new Failure(`no server \`${visible(name)}\`; there are: ${known}${tail}`, EXIT.usage)
 }
 
 /** Waits until each server is up, or has failed for good and its last words are known. */

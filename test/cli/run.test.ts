@@ -231,6 +231,20 @@ test('a server that fails: where it is configured and what to do; --without star
   expect((await place.cli(without)).code).toBe(0)
 })
 
+test('--without a server that is not there starts nothing and lists those that are', async () => {
+  using place = new Place()
+  for (const start of [
+    ['run', '-l', 'lease.yaml', '-y'],
+    ['mcp', '-l', 'lease.yaml', '-y'],
+  ]) {
+    const agent = start[0] === 'run' ? place.agent() : []
+    const ended = await place.cli([...start, '--without', 'file', ...agent])
+    expect(ended.code, ended.stderr).toBe(2)
+    expect(ended.stderr).toBe('no server `file`; there are: files\n  nothing was started.\n')
+  }
+  expect(existsSync(join(place.dir, '.daypass'))).toBe(false)
+})
+
 test('without a lease: the read-only draft, which --draft prints', async () => {
   using place = new Place()
   const draft = await place.cli(['run', '--draft'])
