@@ -1,10 +1,11 @@
 import { actionLeft, callsLeft, descendantsOf, usdLeft } from '../core/chain.ts'
 import { compileTerms } from '../core/compile.ts'
 import type { Entry, EntryOf } from '../core/entry.ts'
+import type { Facts } from '../core/facts.ts'
 import { type CompiledGrant, permits } from '../core/grant.ts'
 import type { RunId } from '../core/id.ts'
 import { matchesAction } from '../core/pattern.ts'
-import type { Lease, Run, Tree } from '../core/tree.ts'
+import type { Ask, Denial, Lease, Run, Tree } from '../core/tree.ts'
 import { workedMsAt } from '../core/work.ts'
 import type { CallRecord } from './fold-calls.ts'
 import { mergeResources } from './gather.ts'
@@ -15,6 +16,7 @@ import type {
   RevokedPart,
   RunPart,
   SuspensionPart,
+  TriedPart,
   UnusedPart,
 } from './receipt-body.ts'
 
@@ -148,24 +150,41 @@ export function foldUnused(tree: Tree, calls: readonly CallRecord[]): UnusedPart
   return [...tree.runs.values()].flatMap((run) => {
     if (run.lease === null || run.lease.approvedAt === null) return []
     const below = new Set([run, ...descendantsOf(tree, run)].map(({ id }) => id))
-    const own = calls.filter(({ part }) => below.has(part.run))
-    return unusedOf(run, own)
+    return unusedOf(run, {
+      calls: calls.filter(({ part }) => below.has(part.run)),
+      asks: [...tree.asks.values()].filter((ask) => below.has(ask.run)),
+      denials: [...tree.denials.values()].filter((denial) => below.has(denial.run)),
+    })
   })
 }
 
-function unusedOf(run: Run, calls: readonly CallRecord[]): UnusedPart[] {
-  return compileTerms(run.lease!.terms).grants.flatMap((compiled) =>
-    compiled.actions
-      .filter((action) => !calls.some((call) => isUsed({ ...compiled, actions: [action] }, call)))
-      .map((action) => ({
-        run: run.id,
-        action: action.text,
-        resources: mergeResources([compiled.grant.resources]),
-      })),
-  )
+/** What a run and the runs below it did and tried. */
+interface Tries {
+  readonly calls: readonly CallRecord[]
+  readonly asks: readonly Ask[]
+  readonly denials: readonly Denial[]
 }
 
-function isUsed(grant: CompiledGrant, { facts }: CallRecord): boolean {
+function unusedOf(run: Run, tries: Tries): UnusedPart[] {
+  return compileTerms(run.lease!.terms).grants.flatMap((compiled) => {
+    const resources = mergeResources([compiled.grant.resources])
+    return compiled.actions.flatMap((action) => {
+      const grant = { ...compiled, actions: [action] }
+      if (tries.calls.some((call) => isFor(grant, call))) return []
+      return [{ run: run.id, action: action.text, resources, tried: triedOf(grant, tries) }]
+    })
+  })
+}
+
+function triedOf(grant: CompiledGrant, { asks, denials }: Tries): TriedPart {
+  const ask = asks.findLast((each) => isFor(grant, each))
+  if (ask !== undefined) {
+    return ask.state === 'pending' ? 'unanswered' : ask.state === 'refused' ? 'refused' : 'allowed'
+  }
+  return denials.some((denial) => isFor(grant, denial)) ? 'denied' : null
+}
+
+function isFor(grant: CompiledGrant, { facts }: { readonly facts: Facts }): boolean {
   return facts.touches.some(
     (touch) =>
       grant.actions.some((action) => matchesAction(action, touch.action)) &&

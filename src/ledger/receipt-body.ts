@@ -241,12 +241,19 @@ export interface EscalationPart {
   readonly more: { readonly calls: number; readonly seconds: number } | null
 }
 
-/** Granted and never used: what the next lease of this kind can leave out. */
+/** Granted and never used. What was never tried, the next lease of this kind can leave out. */
 export interface UnusedPart {
   readonly run: RunId
   readonly action: string
   readonly resources: readonly ResourcePart[]
+  readonly tried: TriedPart
 }
+
+/**
+ * What came of trying what was never used: the answer of the last person who was asked (`allowed`:
+ * and the call was then not made), or a denial without anybody being asked. Null: never tried.
+ */
+export type TriedPart = 'unanswered' | 'refused' | 'allowed' | 'denied' | null
 
 export interface Counts {
   readonly entries: number

@@ -10,7 +10,14 @@ import {
   type Span,
   spread,
 } from './layout.ts'
-import type { ActionPart, ApprovalPart, DeniedPart, EndPart, ReceiptBody } from './receipt-body.ts'
+import type {
+  ActionPart,
+  ApprovalPart,
+  DeniedPart,
+  EndPart,
+  ReceiptBody,
+  TriedPart,
+} from './receipt-body.ts'
 import { budgetLines, callLines, escalationLines } from './render-calls.ts'
 import {
   describeResources,
@@ -318,17 +325,36 @@ function revokedWords({ revoked, ended }: ReceiptBody): string {
   ].join(', ')
 }
 
-function footLines(sheet: Sheet, saved: string | null): string[] {
+const TRIED = {
+  unanswered: 'asked, nobody answered',
+  refused: 'asked, refused',
+  allowed: 'asked, allowed, not done',
+  denied: 'denied',
+} as const
+
+/** Permissions of the root that were not used: never tried, and tried without success. */
+function unusedLines(sheet: Sheet): string[] {
   const { body, page } = sheet
-  const unused = [
-    ...new Set(body.unused.filter(({ run }) => run === body.run).map((u) => u.action)),
+  const own = body.unused.filter(({ run }) => run === body.run)
+  const names = (tried: TriedPart) => [
+    ...new Set(own.filter((part) => part.tried === tried).map(({ action }) => safe(page)(action))),
   ]
-  const lines: string[] = []
-  if (unused.length > 0) {
-    const names = listSpans(sheet, unused.map(safe(page)))
-    const advice = plain('. Next time: leave it out')
-    lines.push(...labelled(plain('Never used'), [...names, advice], LABEL_COLUMN, page))
-  }
+  const never = names(null)
+  const vain = (Object.keys(TRIED) as (keyof typeof TRIED)[]).flatMap((tried) =>
+    names(tried).map((name) => `${name} (${TRIED[tried]})`),
+  )
+  const advice = plain('. Next time: leave it out')
+  const line = (label: string, spans: readonly Span[]) =>
+    labelled(plain(label), spans, LABEL_COLUMN, page)
+  return [
+    ...(never.length === 0 ? [] : line('Never used', [...listSpans(sheet, never), advice])),
+    ...(vain.length === 0 ? [] : line('Tried, never done', listSpans(sheet, vain))),
+  ]
+}
+
+function footLines(sheet: Sheet, saved: string | null): string[] {
+  const { page } = sheet
+  const lines = unusedLines(sheet)
   // The same words as the prompt: what this receipt cannot know.
   const outside = "the agent's own shell and network"
   lines.push(...labelled(plain('Not watched'), [plain(outside)], LABEL_COLUMN, page))

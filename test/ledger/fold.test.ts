@@ -4,11 +4,15 @@ import { foldReceipt } from '../../src/ledger/fold.ts'
 import {
   at,
   begin,
+  CHILD_TERMS,
+  commitFacts,
   delegate,
   plainLedger,
   readFacts,
   sampleLedger,
+  TERMS,
   throughJson,
+  triedLedger,
   writeFacts,
 } from './support.ts'
 
@@ -147,7 +151,38 @@ describe('beside them', () => {
   })
 
   test('granted and never used', () => {
-    expect(body.unused).toEqual([{ run: 'run_root', action: 'ci.test.read', resources: on }])
+    const unused = { run: 'run_root', action: 'ci.test.read', resources: on, tried: null }
+    expect(body.unused).toEqual([unused])
+  })
+
+  test('granted and never used: what was tried is told from what was not', () => {
+    const { unused } = foldReceipt(triedLedger().entries)
+    expect(unused.map(({ action, tried }) => [action, tried])).toEqual([
+      ['repo.commit', 'refused'],
+      ['ci.test.run', 'denied'],
+      ['ci.test.read', null],
+      ['repo.push.force', 'unanswered'],
+      ['pull_request.create', 'allowed'],
+    ])
+  })
+
+  test('what was tried outside of the grant is no try of it', () => {
+    const ledger = begin()
+    ledger.call(at(1), 'docs', commitFacts('clord-docs'))
+    const { unused } = foldReceipt(ledger.entries)
+    expect(unused.find(({ action }) => action === 'repo.commit')!.tried).toBeNull()
+  })
+
+  test('what a subagent tried, the run above it has tried', () => {
+    const ledger = begin({ ...TERMS, ask: ['repo.read'] })
+    delegate(ledger, { ...CHILD_TERMS, ask: ['repo.read'] })
+    ledger.authorize(at(3), 'read', readFacts('a.txt'), { run: 'run_child' })
+    const { unused } = foldReceipt(ledger.entries)
+    const reads = unused.filter(({ action }) => action === 'repo.read')
+    expect(reads.map(({ run, tried }) => [run, tried])).toEqual([
+      ['run_root', 'unanswered'],
+      ['run_child', 'unanswered'],
+    ])
   })
 
   test("a person's word on an unknown outcome", () => {

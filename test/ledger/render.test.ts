@@ -17,6 +17,7 @@ import {
   TRUST,
   testFacts,
   touch,
+  triedLedger,
   writeFacts,
 } from './support.ts'
 import { flipped, forge } from './tamper.ts'
@@ -51,6 +52,17 @@ describe('a receipt', () => {
   test('in a terminal of 80 columns', async () => {
     const text = shown(sample, { saved: SAVED })
     await expect(`${text}\n`).toMatchFileSnapshot('golden/receipt-80.txt')
+  })
+
+  test('tells permissions that were never tried from those that were tried without success', () => {
+    const lines = shown(triedLedger()).split('\n')
+    const at = lines.findIndex((line) => line.startsWith('Never used'))
+    const text = lines.slice(at, at + 4).map((line) => line.replace(/ {2,}/g, ' ').trim())
+    expect(text.join(' ')).toBe(
+      'Never used ci.test.read. Next time: leave it out ' +
+        'Tried, never done repo.push.force (asked, nobody answered), repo.commit (asked, ' +
+        'refused), pull_request.create (asked, allowed, not done), ci.test.run (denied)',
+    )
   })
 
   test('names the eight items of the essay in order', () => {

@@ -6,7 +6,7 @@ import type { Reply } from '../../src/core/decision.ts'
 import type { Entry } from '../../src/core/entry.ts'
 import { evolve } from '../../src/core/evolve.ts'
 import type { Facts, Touch } from '../../src/core/facts.ts'
-import type { Instant, Json } from '../../src/core/id.ts'
+import type { AskId, Instant, Json } from '../../src/core/id.ts'
 import type { Grant, Terms } from '../../src/core/lease.ts'
 import type { Tree } from '../../src/core/tree.ts'
 import { issueReceipt, type Receipt } from '../../src/ledger/receipt.ts'
@@ -247,14 +247,14 @@ export function begin(terms: Terms = TERMS): Ledger {
 }
 
 /** A subagent that reads the changelog, approved by Sam. */
-export function delegate(ledger: Ledger): void {
-  const promptHash = ledger.prompt('run_child', CHILD_TERMS)
+export function delegate(ledger: Ledger, terms: Terms = CHILD_TERMS): void {
+  const promptHash = ledger.prompt('run_child', terms)
   ledger.do(at(2), {
     do: 'delegate',
     parent: 'run_root',
     run: 'run_child',
     lease: 'lease_child',
-    terms: CHILD_TERMS,
+    terms,
     promptHash,
     envelope: {
       requester: 'mira@clord.example',
@@ -344,4 +344,23 @@ export function throughJson<T>(value: T): T {
 
 export function receiptOf(ledger: Ledger): Receipt {
   return throughJson(issueReceipt({ ...ledger, key: AUTHORITY }))
+}
+
+/** A run that has used two of its permissions, and has tried four others without success. */
+export function triedLedger(): Ledger {
+  const ask = ['repo.commit', 'repo.push.force', 'pull_request.create']
+  const ledger = begin({ ...TERMS, ask, limits: { 'ci.test.run': 0 } })
+  const bindingOf = (ask: AskId) => ledger.tree.asks.get(ask)!.binding
+  ledger.call(at(1), 'read', readFacts('package.json'))
+  ledger.call(at(1, 10), 'write', writeFacts('package.json'))
+  ledger.authorize(at(2), 'tests', testFacts)
+  ledger.authorize(at(3), 'commit', commitFacts())
+  ledger.do(at(4), { do: 'refuse_call', ask: 'ask_commit', by: SAM, reason: 'not yet' })
+  ledger.authorize(at(5), 'pr', prFacts)
+  const binding = bindingOf('ask_pr')
+  ledger.do(at(6), { do: 'approve_call', ask: 'ask_pr', by: SAM, binding, proof: null })
+  ledger.authorize(at(7), 'force', forceFacts)
+  ledger.do(at(8), { do: 'end', run: 'run_root', by: SERVER, note: 'the agent ended' })
+  ledger.do(at(8, 1), { do: 'close' })
+  return ledger
 }
