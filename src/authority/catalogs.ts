@@ -1,10 +1,11 @@
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
+import { parse } from 'yaml'
 import { bindServer } from '../catalog/bindings.ts'
 import type { Catalog, Source } from '../catalog/catalog.ts'
 import { loadCatalog } from '../catalog/load.ts'
 import { loadVocabulary } from '../catalog/load-vocabulary.ts'
-import { formatProblem } from '../catalog/yaml-reader.ts'
+import { formatProblem, isRecord } from '../catalog/yaml-reader.ts'
 import { err, ok, type Result } from '../core/result.ts'
 import type { Vocabulary } from '../core/vocabulary.ts'
 import type { Desk } from '../gateway/desk.ts'
@@ -30,7 +31,7 @@ export function shippedCatalogs(): string[] {
  * The words of a project: those that ship, and for actions that only a catalog of its own has, what
  * that catalog says of their effect.
  */
-export function vocabularyOf(desks: Iterable<Desk>): Vocabulary {
+export function vocabularyOf(desks: Iterable<Pick<Desk, 'catalog'>>): Vocabulary {
   const shipped = shippedVocabulary()
   const actions = new Map(shipped.actions)
   for (const { catalog } of desks) {
@@ -47,6 +48,39 @@ export function vocabularyOf(desks: Iterable<Desk>): Vocabulary {
     }
   }
   return { ...shipped, actions }
+}
+
+/**
+ * The words of a project for whoever only shows its runs: no server is needed, nor the secrets that
+ * the configuration names. What cannot be read adds no words.
+ */
+export function vocabularyOfFile(configFile: string): Vocabulary {
+  const catalogs = ownCatalogs(configFile).flatMap((file) => {
+    try {
+      const loaded = loadCatalog(readFileSync(file, 'utf8'), file)
+      return loaded.ok ? [{ catalog: loaded.value }] : []
+    } catch {
+      return []
+    }
+  })
+  return vocabularyOf(catalogs)
+}
+
+/** The files of the catalogs that a configuration names and that do not ship with Daypass. */
+function ownCatalogs(configFile: string): string[] {
+  let root: unknown
+  try {
+    root = parse(readFileSync(configFile, 'utf8'), { maxAliasCount: 0 })
+  } catch {
+    return []
+  }
+  const servers = isRecord(root) && isRecord(root.servers) ? Object.values(root.servers) : []
+  const shipped = shippedCatalogs()
+  return servers.flatMap((server) => {
+    const name = isRecord(server) ? server.catalog : undefined
+    if (typeof name !== 'string' || shipped.includes(name)) return []
+    return [resolve(dirname(configFile), name)]
+  })
 }
 
 const GLANCE = { read: null, write: 'write', destructive: 'delete', egress: 'network' } as const

@@ -1,11 +1,11 @@
-import { shippedVocabulary } from '../authority/catalogs.ts'
 import type { Ask, Run, Tree } from '../core/tree.ts'
+import type { Vocabulary } from '../core/vocabulary.ts'
 import { printable, visible } from '../lease-file/printable.ts'
 import { phraseOf, resourceWord } from '../lease-file/words.ts'
 import { Api } from './api.ts'
 import { showPrompt } from './approval.ts'
 import { EXIT, Failure } from './exit.ts'
-import { needProject, signedInPerson } from './project.ts'
+import { needProject, signedInPerson, vocabularyIn } from './project.ts'
 import type { ListOptions } from './ps.ts'
 import { askLine } from './question.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
@@ -20,10 +20,12 @@ export interface AnswerOptions extends ListOptions {
 export async function approve(name: string, options: AnswerOptions): Promise<number> {
   const terminal = openTerminal()
   const person = signedInPerson(options.as)
-  await using api = await Api.open(needProject(options.config), person)
+  const project = needProject(options.config)
+  await using api = await Api.open(project, person)
   if (name.startsWith('ask_')) {
     const { tree, ask } = await api.findAsk(name)
-    await approveAsk({ terminal, api, options }, tree, ask)
+    const vocabulary = vocabularyIn(project)
+    await approveAsk({ terminal, api, options, vocabulary }, tree, ask)
     if (options.json) terminal.json({ ask: ask.id, approved: true, by: person })
     else terminal.say(`${terminal.paint('green', '+')} Allowed once by ${printable(person)}.`)
     return EXIT.ok
@@ -63,16 +65,16 @@ async function approveRun({ terminal, api, options }: Answering, run: Run): Prom
 }
 
 async function approveAsk(
-  { terminal, api, options }: Answering,
+  { terminal, api, options, vocabulary }: Answering & { readonly vocabulary: Vocabulary },
   tree: Tree,
   ask: Ask,
 ): Promise<void> {
   if (ask.state !== 'pending') throw new Failure(`${ask.id} is ${ask.state} already`)
-  const lost = irreversibleWords(ask.facts, shippedVocabulary())
-  if (!options.json) showAsk(terminal, tree, ask)
+  const lost = irreversibleWords(ask.facts, vocabulary)
+  if (!options.json) showAsk({ terminal, vocabulary }, tree, ask)
   const path = `/v1/runs/${ask.run}/asks/${ask.id}`
   if (!options.yes) {
-    const phrase = phrasesOf(ask)
+    const phrase = phrasesOf(ask, vocabulary)
     // What cannot be undone is never allowed with a letter.
     const word = lost === null ? 'a' : phrase
     const how = lost === null ? 'a allow   r refuse' : `Type ${phrase} to allow it, r to refuse`
@@ -84,18 +86,20 @@ async function approveAsk(
   await api.post(`${path}/approve`, { binding: ask.binding })
 }
 
-function phrasesOf(ask: Ask): string {
-  const vocabulary = shippedVocabulary()
+function phrasesOf(ask: Ask, vocabulary: Vocabulary): string {
   const phrases = ask.facts.touches.map(({ action }) => phraseOf(vocabulary, action))
   return [...new Set(phrases)].join(', ')
 }
 
 /** The call that waits: what, why it cannot be undone, with which arguments, whose it is. */
-function showAsk(terminal: Terminal, tree: Tree, ask: Ask): void {
-  const vocabulary = shippedVocabulary()
+function showAsk(
+  { terminal, vocabulary }: { readonly terminal: Terminal; readonly vocabulary: Vocabulary },
+  tree: Tree,
+  ask: Ask,
+): void {
   const { facts } = ask
   const short = shortIds([ask.id]).get(ask.id)!
-  const phrase = phrasesOf(ask)
+  const phrase = phrasesOf(ask, vocabulary)
   const head = `? ${phrase.charAt(0).toUpperCase()}${phrase.slice(1)}, once`
   const right = `${short}  ${leftOf(ask.deadline - Date.now())} left`
   const gap = Math.max(2, terminal.columns - head.length - right.length)

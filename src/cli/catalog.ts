@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { CATALOG_FOLDER, shippedCatalogs, shippedVocabulary } from '../authority/catalogs.ts'
+import { CATALOG_FOLDER, shippedCatalogs } from '../authority/catalogs.ts'
 import { loadConfig } from '../authority/config.ts'
 import { draftCatalog } from '../catalog/draft.ts'
 import { loadCatalog } from '../catalog/load.ts'
@@ -10,7 +10,7 @@ import { ownerOf, startDaypass } from '../server.ts'
 import { Api } from './api.ts'
 import { EXIT, Failure } from './exit.ts'
 import { downServers, serversSettled, startHost, unknownServer } from './host.ts'
-import { needConfig, signedInPerson } from './project.ts'
+import { findProject, needConfig, signedInPerson, vocabularyIn } from './project.ts'
 import type { ListOptions } from './ps.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
 
@@ -48,7 +48,7 @@ export function catalogList(options: ListOptions): number {
 /** `daypass catalog actions`: every action that leases and catalogs may name. */
 export function catalogActions(options: ListOptions): number {
   const terminal = openTerminal()
-  const { actions, aliases } = shippedVocabulary()
+  const { actions, aliases } = vocabularyIn(findProject(options.config))
   if (options.json) {
     terminal.json({ actions: Object.fromEntries(actions), aliases: Object.fromEntries(aliases) })
     return EXIT.ok

@@ -2,6 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { hostname, userInfo } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
+import { shippedVocabulary, vocabularyOfFile } from '../authority/catalogs.ts'
+import type { Vocabulary } from '../core/vocabulary.ts'
 import { EXIT, Failure } from './exit.ts'
 
 export const CONFIG_NAME = 'daypass.yaml'
@@ -54,6 +56,11 @@ export function needConfig(config?: string): Project & { readonly configFile: st
     `no \`${CONFIG_NAME}\` beside \`${project.folder}\`\n  write one: daypass init`,
     EXIT.usage,
   )
+}
+
+/** The words by which a project calls actions; without a project, those that ship. */
+export function vocabularyIn(project: Project | null): Vocabulary {
+  return project?.configFile == null ? shippedVocabulary() : vocabularyOfFile(project.configFile)
 }
 
 /**

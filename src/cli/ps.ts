@@ -1,4 +1,3 @@
-import { shippedVocabulary } from '../authority/catalogs.ts'
 import type { Instant } from '../core/id.ts'
 import type { Run, Tree } from '../core/tree.ts'
 import type { Vocabulary } from '../core/vocabulary.ts'
@@ -6,7 +5,7 @@ import { printable, visible } from '../lease-file/printable.ts'
 import { columnsOf } from '../lease-file/wrap.ts'
 import { Api } from './api.ts'
 import { EXIT } from './exit.ts'
-import { needProject, signedInPerson } from './project.ts'
+import { needProject, signedInPerson, vocabularyIn } from './project.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
 import { leftOf, padTo, shortIds, shortPerson, stateOf, untilWords, usageOf } from './words.ts'
 
@@ -36,7 +35,7 @@ export async function ps(options: ListOptions): Promise<number> {
   await using api = await Api.open(project, signedInPerson(options.as))
   const trees = await api.trees({ all: options.all === true })
   const now = Date.now()
-  const vocabulary = shippedVocabulary()
+  const vocabulary = vocabularyIn(project)
   const runs = trees.flatMap((tree) => inOrder(tree).map((run) => ({ tree, run })))
   const shown = runs.filter(({ tree, run }) => options.all || isOpen(tree, run))
   const short = shortIds(shown.map(({ run }) => run.id))

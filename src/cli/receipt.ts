@@ -1,10 +1,9 @@
-import { shippedVocabulary } from '../authority/catalogs.ts'
 import { foldReceipt } from '../ledger/fold.ts'
 import { renderReceipt } from '../ledger/render.ts'
 import { Api } from './api.ts'
 import { EXIT } from './exit.ts'
 import { saveReceipt, shownPath } from './finish.ts'
-import { needProject, signedInPerson } from './project.ts'
+import { needProject, signedInPerson, vocabularyIn } from './project.ts'
 import type { ListOptions } from './ps.ts'
 import { openTerminal } from './terminal.ts'
 import { layoutOf } from './text-tools.ts'
@@ -16,7 +15,7 @@ export async function receipt(name: string, options: ListOptions): Promise<numbe
   await using api = await Api.open(project, signedInPerson(options.as))
   const { tree, run } = await api.findRun(name)
   const signed = await api.receipt(run.id)
-  const layout = { ...layoutOf(terminal, shippedVocabulary()), all: options.all === true }
+  const layout = { ...layoutOf(terminal, vocabularyIn(project)), all: options.all === true }
   if (signed === null) {
     const body = foldReceipt(await api.entries(run.id))
     if (options.json) terminal.json({ signed: false, body })

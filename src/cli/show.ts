@@ -1,4 +1,3 @@
-import { shippedVocabulary } from '../authority/catalogs.ts'
 import { descendantsOf } from '../core/chain.ts'
 import type { Entry } from '../core/entry.ts'
 import { toSnapshot } from '../core/snapshot.ts'
@@ -11,7 +10,7 @@ import { actorWords } from '../ledger/words.ts'
 import { Api } from './api.ts'
 import { type EventRow, eventRows } from './events.ts'
 import { EXIT } from './exit.ts'
-import { needProject, signedInPerson } from './project.ts'
+import { needProject, signedInPerson, vocabularyIn } from './project.ts'
 import type { ListOptions } from './ps.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
 import { endWords, leftOf, shortIds, stateOf, timeOf, untilWords, usageOf } from './words.ts'
@@ -23,14 +22,15 @@ const BAR_COLUMN = 33
 /** `daypass show RUN`: what it is for, what is left of it, what it did last. */
 export async function show(name: string, options: ListOptions): Promise<number> {
   const terminal = openTerminal()
-  await using api = await Api.open(needProject(options.config), signedInPerson(options.as))
+  const project = needProject(options.config)
+  await using api = await Api.open(project, signedInPerson(options.as))
   const { tree, run } = await api.findRun(name)
   const entries = await api.entries(run.id)
   if (options.json) {
     terminal.json({ run: run.id, tree: toSnapshot(tree), entries })
     return EXIT.ok
   }
-  const vocabulary = shippedVocabulary()
+  const vocabulary = vocabularyIn(project)
   const now = Date.now()
   const page = { terminal, tree, run, entries, vocabulary, now }
   terminal.say([...headLines(page), '', ...barLines(page), ''].join('\n'))

@@ -1,9 +1,8 @@
-import { shippedVocabulary } from '../authority/catalogs.ts'
 import type { Run, Tree } from '../core/tree.ts'
 import { ownerOf } from '../owner.ts'
 import { Api } from './api.ts'
 import { EXIT } from './exit.ts'
-import { findProject, needProject, signedInPerson } from './project.ts'
+import { findProject, needProject, signedInPerson, vocabularyIn } from './project.ts'
 import type { ListOptions } from './ps.ts'
 import { plainStatus } from './status-text.ts'
 import { openTerminal } from './terminal.ts'
@@ -25,7 +24,7 @@ export async function status(options: ListOptions & { readonly line?: boolean })
     .flatMap((tree) => [...tree.runs.values()].map((run) => ({ tree, run })))
     .filter(({ tree, run }) => (wanted === undefined ? run.id === tree.root : run.id === wanted))
   const now = Date.now()
-  const vocabulary = shippedVocabulary()
+  const vocabulary = vocabularyIn(project)
   const text = ({ tree, run }: { tree: Tree; run: Run }) =>
     plainStatus(tree, run, { now, vocabulary })
   if (options.json)

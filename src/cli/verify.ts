@@ -1,13 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { shippedVocabulary } from '../authority/catalogs.ts'
 import { renderVerify } from '../ledger/render-verify.ts'
 import type { PublicKeyInfo } from '../ledger/sign.ts'
 import { parseReceipt, RECEIPT_BYTES_MAX } from '../ledger/structure.ts'
 import { verifyReceipt } from '../ledger/verify.ts'
 import { EXIT, Failure } from './exit.ts'
 import { RECEIPTS } from './finish.ts'
-import { findProject } from './project.ts'
+import { findProject, vocabularyIn } from './project.ts'
 import { openTerminal } from './terminal.ts'
 import { layoutOf } from './text-tools.ts'
 import { ownPublicKey, pinnedKeys, readKeyFile } from './trust.ts'
@@ -25,7 +24,7 @@ export function verify(file: string, options: VerifyOptions): number {
   const report = verifyReceipt(json, { keys: keysFor(options) })
   if (options.json) terminal.json(report)
   else {
-    const layout = layoutOf(terminal, shippedVocabulary())
+    const layout = layoutOf(terminal, vocabularyIn(findProject(options.config)))
     const text = renderVerify(report, { ...layout, name: basename(file) })
     terminal.say(options.key === undefined ? text : text.replaceAll(', pinned,', ', given,'))
   }

@@ -2,7 +2,12 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { desksOf, shippedVocabulary, vocabularyOf } from '../../src/authority/catalogs.ts'
+import {
+  desksOf,
+  shippedVocabulary,
+  vocabularyOf,
+  vocabularyOfFile,
+} from '../../src/authority/catalogs.ts'
 import { parseConfig } from '../../src/authority/config.ts'
 
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'daypass-catalogs-')))
@@ -51,4 +56,29 @@ test('the catalogs of the project and the folder of Daypass are guarded from its
     { real: join(folder, '.daypass'), secret: true },
     { real: join(folder, 'nap.yaml'), secret: false },
   ])
+})
+
+test('the words of a configuration need no secrets, and no catalog that can be read', () => {
+  const file = join(folder, 'words.yaml')
+  writeFileSync(join(folder, 'nap.yaml'), CATALOG)
+  writeFileSync(join(folder, 'torn.yaml'), 'catalog: [')
+  const wordsOf = (text: string) => {
+    writeFileSync(file, text)
+    return vocabularyOfFile(file).actions
+  }
+  const shipped = shippedVocabulary().actions
+  const own = `servers:
+  nap: { command: [nap], catalog: ./nap.yaml, env: { TOKEN: env:NOBODY_HAS_THIS } }
+  git: { command: [git], catalog: git }
+  torn: { command: [torn], catalog: ./torn.yaml }
+  gone: { command: [gone], catalog: ./gone.yaml }
+  none: { command: [none] }
+`
+  expect(wordsOf(own).get('nap.take')!.phrase).toBe('nap.take')
+  expect(wordsOf(own).size).toBe(shipped.size + 2)
+  for (const text of ['servers: {', '- 1', 'servers: [a]', '']) {
+    expect(wordsOf(text)).toEqual(shipped)
+  }
+  rmSync(file)
+  expect(vocabularyOfFile(file).actions).toEqual(shipped)
 })

@@ -1,7 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Place } from './support/cli.ts'
+import { LEASE, Place } from './support/cli.ts'
+
+const NAP_CATALOG = `catalog: nap
+version: 1
+title: Nap
+server: { package: nap, version: "1" }
+actions: { nap.take: { effect: destructive, reversible: false } }
+tools:
+  take: { definition: ${'a'.repeat(64)}, args: {}, rules: [{ do: nap.take, on: {} }] }
+`
 
 const QUESTIONS = [
   'Which user asked for the task?',
@@ -110,4 +119,22 @@ describe('a run that has ended', () => {
     const row = stdout.trimEnd().split('\t')
     expect(row.slice(0, 4)).toEqual([run, 'completed', 'look at files', 'mira@clord.example'])
   })
+})
+
+test("a project's own actions are called by name, without its servers or their secrets", async () => {
+  using place = new Place()
+  place.write('own.yaml', LEASE.replace('file.write]', 'file.write, nap.take]'))
+  const ended = await place.cli(['run', '-l', 'own.yaml', '-y', ...place.agent()])
+  expect(ended.code, ended.stderr).toBe(0)
+  const run = /run_[a-z0-9]{20}/.exec(ended.stderr)![0]
+  expect((await place.cli(['show', run])).stderr).toContain('unknown `nap.take`')
+  const config = readFileSync(join(place.dir, 'daypass.yaml'), 'utf8')
+  const nap = '{ command: [nap], catalog: ./nap.yaml, env: { TOKEN: env:NOBODY_HAS_THIS } }'
+  place.write('daypass.yaml', `${config}\n  nap: ${nap}\n`)
+  place.write('nap.yaml', NAP_CATALOG)
+  const { stderr } = await place.cli(['show', run])
+  expect(stderr).toContain('nap.take on')
+  expect(stderr).not.toContain('unknown')
+  const actions = (await place.cli(['catalog', 'actions'])).stderr
+  expect(actions).toMatch(/^nap\.take +nap\.take {2}! can't be undone$/m)
 })
