@@ -159,7 +159,8 @@ export class Api implements AsyncDisposable {
     if (response.ok) return body
     const code = body.title === undefined ? '' : ` (${body.title})`
     const exit = response.status === 404 ? EXIT.usage : EXIT.failed
-    throw new Failure(`${body.detail ?? `the answer was ${response.status}`}${code}`, exit)
+    const message = `${body.detail ?? `the answer was ${response.status}`}${code}`
+    throw new Failure(message, exit, body.title ?? null)
   }
 }
 

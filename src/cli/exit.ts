@@ -35,10 +35,37 @@ When none of these applies, run exits with the agent's own status.
  */
 export class Failure extends Error {
   readonly exit: number
+  /** For programs: the code of the refusal, if the API gave one. */
+  readonly code: string | null
 
-  constructor(message: string, exit: number = EXIT.failed) {
+  constructor(message: string, exit: number = EXIT.failed, code: string | null = null) {
     super(message)
     this.name = 'Failure'
     this.exit = exit
+    this.code = code
   }
+}
+
+/** What `--json` prints when a command fails. */
+export interface ErrorDocument {
+  readonly error: {
+    /** A code of the API such as `run_unknown`, else the meaning of the status. */
+    readonly code: string
+    /** As people read it; lines after the first say what to do. */
+    readonly message: string
+    /** The exit status of this process. */
+    readonly exit: number
+  }
+}
+
+const CODES: Readonly<Record<number, string>> = {
+  [EXIT.usage]: 'usage',
+  [EXIT.notApproved]: 'not_approved',
+  [EXIT.notExecutable]: 'not_executable',
+  [EXIT.notFound]: 'not_found',
+}
+
+/** The document of a failure. */
+export function errorDocument({ code, message, exit }: Failure): ErrorDocument {
+  return { error: { code: code ?? CODES[exit] ?? 'failed', message, exit } }
 }

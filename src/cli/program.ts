@@ -5,15 +5,22 @@ type Exit = (status: number) => void
 
 // Each command is loaded when it is called: a status bar should not pay for the gateway.
 
-/** The command line as commander knows it. `exit` is told the status of a command. */
-export function createProgram(exit: Exit): Command {
+export interface ProgramOptions {
+  /** Told the status of a command. */
+  readonly exit: Exit
+  /** Errors are not written: whoever catches them has another form for them. */
+  readonly silent?: boolean
+}
+
+/** The command line as commander knows it. */
+export function createProgram({ exit, silent = false }: ProgramOptions): Command {
   const program = new Command('daypass')
     .description('Temporary badges for AI agent runs: scoped, watched, dead when the work is done.')
     .version(VERSION, '-V, --version')
     .enablePositionalOptions()
     .showSuggestionAfterError()
     .configureHelp({ helpWidth: 80, sortSubcommands: false })
-    .configureOutput({ outputError: (text, write) => write(inOurWords(text)) })
+    .configureOutput({ outputError: (text, write) => silent || write(inOurWords(text)) })
     .exitOverride()
   setupCommands(program, exit)
   runCommands(program, exit)
@@ -24,7 +31,7 @@ export function createProgram(exit: Exit): Command {
 }
 
 /** Commander writes `error: unknown option '--x'`. */
-function inOurWords(text: string): string {
+export function inOurWords(text: string): string {
   return text.replace(/^error: /, '').replaceAll("'", '`')
 }
 
@@ -177,12 +184,15 @@ function receiptCommands(program: Command, exit: Exit): void {
     .action(async (file: string, options) =>
       exit(await (await import('./trust.ts')).trustAdd(file, options)),
     )
-  common(trust.command('list'))
+  common(trust.command('list', { isDefault: true }))
     .description('list the pinned keys')
     .action(async (options) => exit(await (await import('./trust.ts')).trustList(options)))
   const key = program.command('key').description('the key that signs your receipts')
+  common(key.command('show', { isDefault: true }))
+    .description('which key it is, and where')
+    .action(async (options) => exit(await (await import('./trust.ts')).keyShow(options)))
   common(key.command('export'))
-    .description('print the public key')
+    .description('print the public key, as JSON')
     .option('--name <name>', 'what others call it')
     .action(async (options) => exit(await (await import('./trust.ts')).keyExport(options)))
 }

@@ -25,12 +25,15 @@ export interface Terminal {
   out(text: string): void
 }
 
+function passOver(): void {}
+
 /** The terminal of this process. */
 export function openTerminal(): Terminal {
   const { stderr, stdin, stdout, env } = process
   // A terminal that was closed cannot be told anything; the run goes on and is recorded.
-  stderr.on('error', () => {})
-  stdout.on('error', () => {})
+  for (const stream of [stderr, stdout]) {
+    if (!stream.listeners('error').includes(passOver)) stream.on('error', passOver)
+  }
   const isTty = stderr.isTTY === true
   const dumb = env.TERM === 'dumb'
   const color = isTty && !dumb && (env.NO_COLOR ?? '') === ''

@@ -10,15 +10,18 @@ import {
   readSigningKey,
   thumbprint,
 } from '../ledger/sign.ts'
+import { dayOf } from '../ledger/words.ts'
 import { EXIT, Failure } from './exit.ts'
 import { needProject } from './project.ts'
 import { openTerminal } from './terminal.ts'
 
 const TRUST = 'trust'
+const KEY_FILE = 'authority.pem'
+const NO_KEY = 'no key yet; the first run makes one'
 
 /** The public half of this project's own key; null: it has none yet. Makes nothing. */
 export function ownPublicKey(folder: string): PublicKeyInfo | null {
-  const file = join(folder, 'authority.pem')
+  const file = join(folder, KEY_FILE)
   if (!existsSync(file)) return null
   const key = readSigningKey(readFileSync(file, 'utf8'))
   if (!key.ok) throw new Failure(`\`${file}\`: ${key.error}`)
@@ -109,12 +112,29 @@ export function trustList(options: { config?: string; json?: boolean }): number 
   return EXIT.ok
 }
 
+/** `daypass key`: which key signs the receipts of this project. */
+export function keyShow(options: { config?: string; json?: boolean }): number {
+  const terminal = openTerminal()
+  const { folder } = needProject(options.config)
+  const key = ownPublicKey(folder)
+  if (key === null) throw new Failure(NO_KEY)
+  const file = join(folder, KEY_FILE)
+  if (options.json) {
+    terminal.json({ ...key, file })
+    return EXIT.ok
+  }
+  const since = key.validFrom === 0 ? '' : `, since ${dayOf(key.validFrom)}`
+  terminal.say(`${kidWords(key.kid)}${since}`)
+  terminal.say(`  private half: ${file}\n  public half: daypass key export`)
+  return EXIT.ok
+}
+
 /** `daypass key export`: the public key, for whoever is to check our receipts. */
 export function keyExport(options: { config?: string; name?: string }): number {
   const terminal = openTerminal()
   const { folder } = needProject(options.config)
   const key = ownPublicKey(folder)
-  if (key === null) throw new Failure('no key yet; the first run makes one')
+  if (key === null) throw new Failure(NO_KEY)
   terminal.out(JSON.stringify({ ...key, name: options.name ?? null }, null, 2))
   return EXIT.ok
 }
