@@ -6,23 +6,10 @@ import { UPSTREAM_MESSAGE_BYTES_MAX, type UpstreamReply } from './upstream-link.
 /** An answer of an upstream over HTTP, whose body has not been read. */
 export type Reply = Dispatcher.ResponseData
 
-/** The media type of an answer, in lower case. */
-export function mediaType(reply: Reply): string {
-  const type = reply.headers['content-type']
+/** The media type of a header `Content-Type`, in lower case. */
+export function mediaTypeOf(type: string | string[] | undefined): string {
   const value = Array.isArray(type) ? type[0] : type
   return (value ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
-}
-
-/** The whole body as text; rejects when it is larger. */
-export async function readText(reply: Reply, bytesMax: number): Promise<string> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of reply.body as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > bytesMax) throw new Error(`more than ${bytesMax} bytes`)
-    chunks.push(chunk)
-  }
-  return (chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)).toString('utf8')
 }
 
 /** The reply to request `id` in a JSON body. A refusal may come without an id. */
@@ -43,32 +30,40 @@ export function findReply(text: string, id: number, refused: boolean): UpstreamR
   return null
 }
 
-/** The JSON-RPC messages of an event stream. What is none is skipped. */
-export async function* eventsOf(reply: Reply): AsyncGenerator<RpcMessage> {
-  const decoder = new TextDecoder()
-  let ready: RpcMessage[] = []
-  let bytesSinceEvent = 0
-  const parser = createParser({
+/** Reads the JSON-RPC messages of an event stream, chunk by chunk. What is none is skipped. */
+export class EventReader {
+  readonly #decoder = new TextDecoder()
+  #ready: RpcMessage[] = []
+  #bytesSinceEvent = 0
+  readonly #parser = createParser({
     onEvent: (event) => {
-      bytesSinceEvent = 0
+      this.#bytesSinceEvent = 0
       if (event.event !== undefined && event.event !== 'message') return
       try {
         const value: unknown = JSON.parse(event.data)
         for (const item of Array.isArray(value) ? value : [value]) {
           const message = readMessage(item)
-          if (message.ok) ready.push(message.value)
+          if (message.ok) this.#ready.push(message.value)
         }
       } catch {
         // An empty event that primes the stream, or noise.
       }
     },
   })
-  for await (const chunk of reply.body as AsyncIterable<Buffer>) {
-    bytesSinceEvent += chunk.length
-    if (bytesSinceEvent > UPSTREAM_MESSAGE_BYTES_MAX) throw new Error('an event is too large')
-    parser.feed(decoder.decode(chunk, { stream: true }))
-    const batch = ready
-    ready = []
-    yield* batch
+
+  /** The messages that are complete with this chunk. Throws when one is too large. */
+  push(chunk: Buffer): readonly RpcMessage[] {
+    this.#bytesSinceEvent += chunk.length
+    if (this.#bytesSinceEvent > UPSTREAM_MESSAGE_BYTES_MAX) throw new Error('an event is too large')
+    this.#parser.feed(this.#decoder.decode(chunk, { stream: true }))
+    const ready = this.#ready
+    this.#ready = []
+    return ready
   }
+}
+
+/** The JSON-RPC messages of an answer that is an event stream. */
+export async function* eventsOf(reply: Reply): AsyncGenerator<RpcMessage> {
+  const reader = new EventReader()
+  for await (const chunk of reply.body as AsyncIterable<Buffer>) yield* reader.push(chunk)
 }

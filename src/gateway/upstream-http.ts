@@ -1,5 +1,6 @@
 import { Pool } from 'undici'
-import { eventsOf, findReply, mediaType, type Reply, readText } from './http-body.ts'
+import { eventsOf, mediaTypeOf, type Reply } from './http-body.ts'
+import { Exchange } from './http-exchange.ts'
 import { type JsonObject, notificationText, type RpcMessage, requestText } from './jsonrpc.ts'
 import { encodeHeaderValue } from './names.ts'
 import {
@@ -12,7 +13,6 @@ import {
   PendingCall,
   type Protocol,
   UPSTREAM_IN_FLIGHT_MAX,
-  UPSTREAM_MESSAGE_BYTES_MAX,
   type UpstreamReply,
   withProgressToken,
 } from './upstream-link.ts'
@@ -26,11 +26,9 @@ export interface HttpConfig {
   readonly timeoutMs?: number
 }
 
-/** Connections to one upstream; calls beyond them queue. */
+/** Connections to one upstream; calls beyond them wait here, and have not been sent. */
 const CONNECTIONS_MAX = 128
 const CONNECT_TIMEOUT_MS = 10_000
-/** How much of a refusal's body is read, for its words. */
-const REFUSAL_BYTES_MAX = 64 * 1024
 /** Between attempts to get the stream of unasked messages back. */
 const LISTEN_RETRY_MIN_MS = 1_000
 const LISTEN_RETRY_MAX_MS = 60_000
@@ -66,6 +64,9 @@ export class HttpLink implements Link {
   #session: string | null = null
   #lastId = 0
   #inFlight = 0
+  #connected = 0
+  /** Calls that wait for a connection, in their order. */
+  readonly #queue = new Set<Exchange>()
 
   constructor(config: HttpConfig) {
     const url = new URL(config.url)
@@ -100,22 +101,69 @@ export class HttpLink implements Link {
     }
     const id = ++this.#lastId
     if (options.onNotification !== undefined) withProgressToken(params, id)
-    const abort = new AbortController()
     const call = new PendingCall(options, (why) => {
-      abort.abort()
+      if (this.#queue.delete(exchange)) {
+        this.#inFlight--
+        return
+      }
+      exchange.cancel()
       // The modern era cancels by closing the stream; the legacy era needs to be told.
-      if (this.#protocol?.era === 'legacy' && method !== 'initialize') {
+      if (call.isSent && this.#protocol?.era === 'legacy' && method !== 'initialize') {
         this.notify('notifications/cancelled', { requestId: id, reason: why })
       }
     })
+    call.isSent = false
+    const exchange = this.#exchange(id, method, params, call, options.paramHeaders)
     this.#inFlight++
-    const headers = { ...this.#requestHeaders(method, params), ...options.paramHeaders }
-    const body = requestText(id, method, params)
-    void this.#exchange({ id, method, headers, body }, call, abort.signal).then((reply) => {
-      this.#inFlight--
-      call.settle(reply)
-    })
+    if (this.#connected < CONNECTIONS_MAX) this.#send(exchange)
+    else this.#queue.add(exchange)
     return call.promise
+  }
+
+  #exchange(
+    id: number,
+    method: string,
+    params: JsonObject,
+    call: PendingCall,
+    paramHeaders: CallOptions['paramHeaders'],
+  ): Exchange {
+    const headers = this.#requestHeaders(method, params)
+    if (paramHeaders !== undefined) Object.assign(headers, paramHeaders)
+    const request = {
+      id,
+      path: this.#path,
+      headers,
+      body: requestText(id, method, params),
+      inSession: this.#session !== null,
+    }
+    return new Exchange(request, {
+      started: () => {
+        call.isSent = true
+      },
+      session: (session) => {
+        if (method === 'initialize') this.#session = session
+      },
+      message: (message) => {
+        call.touch()
+        this.#receive(message, call)
+      },
+      answered: (reply) => {
+        this.#inFlight--
+        call.settle(reply)
+      },
+      over: () => {
+        this.#connected--
+        const next = this.#queue.values().next()
+        if (next.done === true) return
+        this.#queue.delete(next.value)
+        this.#send(next.value)
+      },
+    })
+  }
+
+  #send(exchange: Exchange): void {
+    this.#connected++
+    exchange.send(this.#pool)
   }
 
   notify(method: string, params?: JsonObject): void {
@@ -152,6 +200,8 @@ export class HttpLink implements Link {
       await ended.catch(() => {})
     }
     this.#closing.abort()
+    for (const exchange of this.#queue) exchange.refuse()
+    this.#queue.clear()
     this.#asked.close()
     await this.#pool.destroy()
   }
@@ -175,68 +225,6 @@ export class HttpLink implements Link {
       headers['mcp-session-id'] = this.#session
     }
     return headers
-  }
-
-  async #exchange(
-    request: { id: number; method: string; headers: Record<string, string>; body: string },
-    call: PendingCall,
-    signal: AbortSignal,
-  ): Promise<UpstreamReply> {
-    const { id, method, headers, body } = request
-    let reply: Reply
-    try {
-      reply = await this.#pool.request({ path: this.#path, method: 'POST', headers, body, signal })
-    } catch (error) {
-      const { code, message } = error as { code?: string; message: string }
-      const sent = code === undefined || !NEVER_SENT.has(code)
-      return failure(sent ? 'disconnected' : 'unavailable', `no answer: ${code ?? message}`, {
-        sent,
-      })
-    }
-    try {
-      if (method === 'initialize') this.#rememberSession(reply)
-      return await this.#read(reply, id, call)
-    } catch (error) {
-      reply.body.destroy()
-      const message = `the answer broke off: ${(error as Error).message}`
-      return failure('disconnected', message, { sent: true })
-    }
-  }
-
-  #rememberSession(reply: Reply): void {
-    const session = reply.headers['mcp-session-id']
-    this.#session = typeof session === 'string' ? session : null
-  }
-
-  async #read(reply: Reply, id: number, call: PendingCall): Promise<UpstreamReply> {
-    const status = reply.statusCode
-    const type = mediaType(reply)
-    if (status === 200 && type === 'text/event-stream') return this.#readStream(reply, id, call)
-    const limit = status === 200 ? UPSTREAM_MESSAGE_BYTES_MAX : REFUSAL_BYTES_MAX
-    const text = await readText(reply, limit)
-    const answer = type === 'application/json' ? findReply(text, id, status !== 200) : null
-    if (answer !== null) return answer
-    if (status === 404 && this.#session !== null) {
-      return failure('session_gone', 'the upstream forgot the session', { sent: false, status })
-    }
-    if (status >= 300 && status < 500) {
-      const message = `the upstream answered HTTP ${status}`
-      return failure('refused', message, { sent: false, status })
-    }
-    const message = `the upstream answered HTTP ${status} without a JSON-RPC answer`
-    return failure('protocol', message, { sent: true, status })
-  }
-
-  async #readStream(reply: Reply, id: number, call: PendingCall): Promise<UpstreamReply> {
-    for await (const message of eventsOf(reply)) {
-      if (message.kind === 'response') {
-        if (message.id === id) return message.reply
-      } else {
-        call.touch()
-        this.#receive(message, call)
-      }
-    }
-    return failure('disconnected', 'the stream ended without an answer', { sent: true })
   }
 
   /** A message on the stream of a call belongs to that call; on the common stream to none. */
@@ -284,7 +272,10 @@ export class HttpLink implements Link {
     while (!ended.aborted) {
       try {
         const reply = await this.#openListen(ended, watched)
-        if (reply.statusCode !== 200 || mediaType(reply) !== 'text/event-stream') {
+        if (
+          reply.statusCode !== 200 ||
+          mediaTypeOf(reply.headers['content-type']) !== 'text/event-stream'
+        ) {
           await reply.body.dump()
           if (reply.statusCode < 500) return
         } else {
@@ -322,15 +313,3 @@ export class HttpLink implements Link {
 
 /** Notifications on the stream of a call that are about this call. */
 const BELONGING = new Set(['notifications/progress', 'notifications/message'])
-
-/** Errors that happen before a byte of the request leaves. */
-const NEVER_SENT = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_DESTROYED',
-  'UND_ERR_CLOSED',
-])

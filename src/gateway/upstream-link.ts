@@ -120,6 +120,8 @@ export class PendingCall {
   #held = 0
   #resolve!: (reply: UpstreamReply) => void
   settled = false
+  /** False while the upstream certainly knows nothing of it. */
+  isSent = true
 
   /** `giveUp` tells the upstream that nobody waits any more. */
   constructor(options: CallOptions, giveUp: (why: 'cancelled' | 'timeout') => void) {
@@ -164,13 +166,13 @@ export class PendingCall {
       this.#timer.refresh()
       return
     }
-    this.settle(failure('timeout', 'the upstream did not answer in time', { sent: true }))
+    this.settle(failure('timeout', 'the upstream did not answer in time', { sent: this.isSent }))
     this.#giveUp('timeout')
   }
 
   readonly #onAbort = (): void => {
     if (this.settled) return
-    this.settle(failure('cancelled', 'the call was cancelled', { sent: true }))
+    this.settle(failure('cancelled', 'the call was cancelled', { sent: this.isSent }))
     this.#giveUp('cancelled')
   }
 }

@@ -110,12 +110,18 @@ function rowsOf(hash: string, entries: readonly Entry[]): ChainRow[] {
   return rows
 }
 
-export function answerAll(batch: readonly Pending[], answers: readonly Answer[]): void {
-  for (const [index, answer] of answers.entries()) {
+/** Whoever is answered goes on at once; more than these would keep the loop from all others. */
+const ANSWER_SLICE = 16
+
+export function answerAll(batch: readonly Pending[], answers: readonly Answer[], from = 0): void {
+  const to = Math.min(answers.length, from + ANSWER_SLICE)
+  for (let index = from; index < to; index++) {
     const each = batch[index]!
+    const answer = answers[index]!
     if ('thrown' in answer) each.reject(answer.thrown)
     else each.resolve(answer)
   }
+  if (to < answers.length) setImmediate(answerAll, batch, answers, to)
 }
 
 /** What the index of the store learns from a batch. */

@@ -12,16 +12,19 @@ import { GENESIS } from '../ledger/chain.ts'
 import type { Snapshot, Store, TreeKey } from '../store/store.ts'
 import { type Answer, Attempt, answerAll, indexOf, type Pending } from './attempt.ts'
 
-/** Commands of one tree that may be decided and appended together. */
-const BATCH_MAX = 512
+/** Commands of one tree that are decided and appended together: about a millisecond of work. */
+const BATCH_MAX = 64
 /** Writers that keep being overtaken by another process give up after this many tries. */
 const CONFLICTS_MAX = 200
 /**
- * Entries after which a snapshot saves folding them again; later ones come when the history has
- * doubled since the last. A snapshot costs as much as the tree is large, so one every so many
- * entries would make each call dearer than the one before.
+ * Entries after which a snapshot saves folding them again. A snapshot costs as much as the tree is
+ * large, so it waits until nothing has happened for a while and the history has doubled since the
+ * last; a tree that is never idle gets one when its history is eight times as long.
  */
 const SNAPSHOT_FIRST = 1_000
+const SNAPSHOT_IDLE_GROWTH = 2
+const SNAPSHOT_BUSY_GROWTH = 8
+const IDLE_MS = 1_000
 /** A settlement that ends nothing waits this long for another commit to ride with. */
 const LAZY_MS = 5
 /** An answer that appended nothing rests on the copy in memory; older copies are compared first. */
@@ -101,6 +104,14 @@ export class LiveTree {
     this.#looks.push({ ...options, resolve, reject })
     void this.#drain()
     return promise
+  }
+
+  /** Saves a snapshot if that is worth it and nothing is going on. */
+  saveSnapshotIfIdle(): void {
+    const idleMs = performance.now() - this.#checkedAtMs
+    if (this.#tree !== null && !this.isBusy && idleMs > IDLE_MS) {
+      this.#saveSnapshot(SNAPSHOT_IDLE_GROWTH)
+    }
   }
 
   /**
@@ -232,7 +243,7 @@ export class LiveTree {
     this.#checkedAtMs = performance.now()
     this.#toldSeq = rows.at(-1)!.seq
     this.#options.appended(this.#tree!, entries)
-    this.#saveSnapshot()
+    this.#saveSnapshot(SNAPSHOT_BUSY_GROWTH)
     return true
   }
 
@@ -284,9 +295,9 @@ export class LiveTree {
     if (missed.length > 0) appended(tree!, missed)
   }
 
-  #saveSnapshot(): void {
+  #saveSnapshot(growth: number): void {
     const tree = this.#tree!
-    if (tree.seq < Math.max(SNAPSHOT_FIRST, 2 * this.#snapshotSeq)) return
+    if (tree.seq < Math.max(SNAPSHOT_FIRST, growth * this.#snapshotSeq)) return
     this.#snapshotSeq = tree.seq
     const body = snapshotText(tree)
     const snapshot = { seq: tree.seq, hash: this.#hash, rules: RULES_VERSION, body }

@@ -222,6 +222,7 @@ export class Runs {
     for (const [index, live] of this.#all().entries()) {
       if (index % TREES_PER_TURN === TREES_PER_TURN - 1) await nextTurn()
       if (isFoldDue && live.hasRepeats) await attempt(() => live.fold())
+      live.saveSnapshotIfIdle()
       const tree = live.peek()
       if (tree !== null && mayBeDue(tree, now)) {
         await attempt(() => this.#tidyTree(live, tree, now))
