@@ -55,7 +55,7 @@ export async function passCall(
       if (tree === null || run === undefined) throw new Error('the run is not known')
       return parts.desks.facts(request, run, tree, salt)
     },
-    send: (signal) => request.send(params, signal),
+    send: (signal, isOver) => request.send(params, signal, isOver),
     signal: request.signal,
     server: request.server,
     tool: `${request.server}.${request.tool}`,
@@ -78,7 +78,7 @@ export async function passMethod(
     key: round.key,
     serials: [],
     facts: (salt) => factsOfMethod(request, salt),
-    send: (signal) => request.send(round.params, signal),
+    send: (signal, isOver) => request.send(round.params, signal, isOver),
     signal: request.signal,
     server: request.server,
     tool,

@@ -1,5 +1,5 @@
 import type { ClientSession, Push } from './client-session.ts'
-import type { Door, Principal, TaskRequest } from './door.ts'
+import type { Door, Principal, Send, TaskRequest } from './door.ts'
 import type { Era } from './era.ts'
 import type { Gate } from './gate.ts'
 import {
@@ -119,19 +119,14 @@ function callTool(gate: Gate, request: ClientRequest): Promise<RpcReply> | RpcRe
 }
 
 /** The way to an upstream, for the door to take once a request is allowed. */
-function sender(
-  gate: Gate,
-  request: ClientRequest,
-  server: string,
-  method: string,
-): (params: JsonObject, signal: AbortSignal) => Promise<UpstreamReply> {
-  return async (params, signal) => {
+function sender(gate: Gate, request: ClientRequest, server: string, method: string): Send {
+  return async (params, signal, isOver) => {
     const upstream = gate.upstreams.get(server)
     if (upstream === undefined) {
       return failure('unavailable', `there is no server \`${server}\``, { sent: false })
     }
     const { session, push } = request
-    const options = { signal, onNotification: relayNotify(request) }
+    const options = { signal, isOver, onNotification: relayNotify(request) }
     if (session !== null) return session.call(upstream, method, params, { ...options, push })
     const clientCapabilities = offered(request, upstream)
     return upstream.call(method, params, { ...options, clientCapabilities })
@@ -231,7 +226,7 @@ async function task(
   const { taskId } = params
   if (typeof taskId !== 'string') return rpcError(INVALID_PARAMS, '`taskId` must be a string')
   const send: TaskRequest['send'] = (server, params, until) =>
-    sender(gate, request, server, method)(params, until)
+    sender(gate, request, server, method)(params, until, () => until.aborted)
   return gate.door.task(principal, { method, taskId, params, signal, send })
 }
 

@@ -46,7 +46,8 @@ export interface ToolCallRequest {
   /** Aborts when the client went away or cancelled. */
   readonly signal: AbortSignal
   /**
-   * Sends it to the upstream, on the connection that serves this client; `signal` cancels it there.
+   * Sends it to the upstream, on the connection that serves this client; `signal` cancels it there,
+   * and what still waits to be sent when `isOver` is not sent.
    * Called by the door, once it is allowed. What belongs to the call (progress, log messages,
    * questions) finds the client by itself.
    */
@@ -54,7 +55,11 @@ export interface ToolCallRequest {
 }
 
 /** Never rejects. `params` are those of the request, as the upstream shall get them. */
-export type Send = (params: JsonObject, signal: AbortSignal) => Promise<UpstreamReply>
+export type Send = (
+  params: JsonObject,
+  signal: AbortSignal,
+  isOver: () => boolean,
+) => Promise<UpstreamReply>
 
 /**
  * `resources/read`, `prompts/get` or `completion/complete`: what reaches an upstream besides calls.

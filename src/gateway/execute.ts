@@ -9,7 +9,7 @@ import type { JsonObject, RpcReply } from './jsonrpc.ts'
 import { failureNotice, unreadableNotice, withoutOurMeta } from './notice.ts'
 import type { CallParts, Passage } from './passage.ts'
 import { guardQuestions, TASKS_DECLARED } from './questions.ts'
-import { failure, type UpstreamReply } from './upstream-link.ts'
+import { failure, OVER_BEFORE_SENT, type UpstreamReply } from './upstream-link.ts'
 
 /** A link longer than this says more than what was made. */
 const URL_CHARACTERS_MAX = 200
@@ -67,15 +67,17 @@ async function sendUnlessOver(
   ended: AbortSignal,
 ): Promise<UpstreamReply> {
   let isSent = false
-  try {
-    const live = parts.runs.tree(passage.principal)
-    const tree = live.peek() ?? (await live.read())
+  const live = parts.runs.tree(passage.principal)
+  const isOverNow = (): boolean => {
+    const tree = live.peek()
     const run = tree?.runs.get(passage.principal.run)
-    if (tree === null || run === undefined || isOver(tree, run, parts.clock())) {
-      return failure('cancelled', 'the lease ended before the call was sent', { sent: false })
-    }
+    return tree === null || run === undefined || isOver(tree, run, parts.clock())
+  }
+  try {
+    if (live.peek() === null) await live.read()
+    if (isOverNow()) return failure('cancelled', OVER_BEFORE_SENT, { sent: false })
     isSent = true
-    return await passage.send(ended)
+    return await passage.send(ended, isOverNow)
   } catch {
     const message = 'the gateway failed while the call was under way'
     return failure('protocol', message, { sent: isSent })

@@ -1,7 +1,12 @@
 import type { Dispatcher, Pool } from 'undici'
 import { EventReader, findReply, mediaTypeOf } from './http-body.ts'
 import type { RpcMessage } from './jsonrpc.ts'
-import { failure, UPSTREAM_MESSAGE_BYTES_MAX, type UpstreamReply } from './upstream-link.ts'
+import {
+  type Failure,
+  failure,
+  UPSTREAM_MESSAGE_BYTES_MAX,
+  type UpstreamReply,
+} from './upstream-link.ts'
 
 /** How much of a refusal's body is read, for its words. */
 const REFUSAL_BYTES_MAX = 64 * 1024
@@ -68,9 +73,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#controller?.abort(new Error('cancelled'))
   }
 
-  /** It waits for a connection, and there will be none. */
-  refuse(): void {
-    this.#answer(failure('unavailable', 'the connection is closed', { sent: false }))
+  /** It waits for a connection, and gets none. */
+  refuse(why: Failure['why'], message: string): void {
+    this.#answer(failure(why, message, { sent: false }))
   }
 
   onRequestStart(controller: Controller): void {

@@ -36,7 +36,7 @@ export interface Passage {
   readonly key: CallKey
   readonly facts: (salt: string) => Facts | Promise<Facts>
   readonly serials: Parameters<Locks['acquire']>[0]
-  readonly send: (signal: AbortSignal) => Promise<UpstreamReply>
+  readonly send: (signal: AbortSignal, isOver: () => boolean) => Promise<UpstreamReply>
   readonly signal: AbortSignal
   readonly server: string
   readonly tool: string

@@ -10,6 +10,7 @@ import {
   type Link,
   type LinkEvents,
   listenParams,
+  OVER_BEFORE_SENT,
   PendingCall,
   type Protocol,
   UPSTREAM_IN_FLIGHT_MAX,
@@ -66,7 +67,7 @@ export class HttpLink implements Link {
   #inFlight = 0
   #connected = 0
   /** Calls that wait for a connection, in their order. */
-  readonly #queue = new Set<Exchange>()
+  readonly #queue = new Map<Exchange, () => boolean>()
 
   constructor(config: HttpConfig) {
     const url = new URL(config.url)
@@ -116,7 +117,7 @@ export class HttpLink implements Link {
     const exchange = this.#exchange(id, method, params, call, options.paramHeaders)
     this.#inFlight++
     if (this.#connected < CONNECTIONS_MAX) this.#send(exchange)
-    else this.#queue.add(exchange)
+    else this.#queue.set(exchange, options.isOver ?? (() => false))
     return call.promise
   }
 
@@ -153,12 +154,17 @@ export class HttpLink implements Link {
       },
       over: () => {
         this.#connected--
-        const next = this.#queue.values().next()
-        if (next.done === true) return
-        this.#queue.delete(next.value)
-        this.#send(next.value)
+        this.#sendNext()
       },
     })
+  }
+
+  #sendNext(): void {
+    for (const [exchange, isOver] of this.#queue) {
+      this.#queue.delete(exchange)
+      if (!isOver()) return this.#send(exchange)
+      exchange.refuse('cancelled', OVER_BEFORE_SENT)
+    }
   }
 
   #send(exchange: Exchange): void {
@@ -200,7 +206,9 @@ export class HttpLink implements Link {
       await ended.catch(() => {})
     }
     this.#closing.abort()
-    for (const exchange of this.#queue) exchange.refuse()
+    for (const exchange of this.#queue.keys()) {
+      exchange.refuse('unavailable', 'the connection is closed')
+    }
     this.#queue.clear()
     this.#asked.close()
     await this.#pool.destroy()

@@ -19,6 +19,8 @@ export const UPSTREAM_MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 /** Requests in flight at one upstream; more is a flood that it could not answer anyway. */
 export const UPSTREAM_IN_FLIGHT_MAX = 10_000
 
+export const OVER_BEFORE_SENT = 'the lease ended before the call was sent'
+
 /** Why there is no answer. */
 export interface Failure {
   /**
@@ -44,6 +46,8 @@ export type UpstreamReply = RpcReply | { readonly failure: Failure }
 
 export interface CallOptions {
   readonly signal?: AbortSignal
+  /** Asked again when a request leaves that had to wait (threat 61). */
+  readonly isOver?: () => boolean
   /** Notifications that belong to this call: progress, and over HTTP also log messages. */
   readonly onNotification?: (method: string, params: JsonObject) => void
   /** Passes on what the upstream asks while it works on this; nothing is asked without it. */

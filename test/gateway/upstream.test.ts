@@ -1,5 +1,5 @@
 import { mkdtempSync, readFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -160,18 +160,16 @@ describe('an HTTP upstream', () => {
     })
   })
 
-  test('threat 39: a connection lost after sending is an unknown outcome', async () => {
-    const url = await serve((req, res) => {
+  /** Answers everything but calls, and hands those out. */
+  function answering(onCall: (req: IncomingMessage, res: ServerResponse, id: number) => void) {
+    return serve((req, res) => {
       let body = ''
       req.on('data', (chunk) => {
         body += chunk
       })
       req.on('end', () => {
         const { id, method } = JSON.parse(body)
-        if (method === 'tools/call') {
-          req.socket.destroy()
-          return
-        }
+        if (method === 'tools/call') return onCall(req, res, id)
         const tools = method === 'tools/list' ? { tools: [] } : {}
         const discovered = { supportedVersions: ['2026-07-28'], capabilities: { tools: {} } }
         const result = { resultType: 'complete', ...tools, ...discovered }
@@ -179,11 +177,41 @@ describe('an HTTP upstream', () => {
         res.end(JSON.stringify({ jsonrpc: '2.0', id, result }))
       })
     })
+  }
+
+  test('threat 39: a connection lost after sending is an unknown outcome', async () => {
+    const url = await answering((req) => void req.socket.destroy())
     const upstreams = await start({ kind: 'http', url })
     expect(upstreams.health().raw).toMatchObject({ state: 'up', version: '2026-07-28' })
     expect(await call(upstreams, 'x')).toMatchObject({
       failure: { why: 'disconnected', sent: true },
     })
+  })
+
+  test('threat 61: what waits for a connection is not sent once the lease is over', async () => {
+    const held: (() => void)[] = []
+    const url = await answering((_, res, id) => {
+      res.setHeader('content-type', 'application/json')
+      held.push(() => res.end(JSON.stringify({ jsonrpc: '2.0', id, result: {} })))
+    })
+    const upstream = (await start({ kind: 'http', url })).get('raw')!
+    let isOver = false
+    const abort = new AbortController()
+    const request = (more: object) => upstream.call('tools/call', { name: 'x' }, more)
+    const first = Array.from({ length: 128 }, () => request({}))
+    await expect.poll(() => held.length).toBe(128)
+    const cancelled = request({ signal: abort.signal })
+    const late = request({ isOver: () => isOver })
+    const kept = request({})
+    abort.abort()
+    expect(await cancelled).toMatchObject({ failure: { why: 'cancelled', sent: false } })
+    isOver = true
+    for (const answer of held.splice(0)) answer()
+    await Promise.all(first)
+    expect(await late).toMatchObject({ failure: { why: 'cancelled', sent: false } })
+    await expect.poll(() => held.length).toBe(1)
+    held[0]!()
+    expect(await kept).toHaveProperty('result')
   })
 })
 

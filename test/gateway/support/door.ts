@@ -45,7 +45,7 @@ export class TestDoor implements Door {
     }
     const upstream = this.upstreams.get(request.server)
     if (upstream === undefined) return { error: { code: -32602, message: 'unknown server' } }
-    const reply = await request.send(request.rawParams, request.signal)
+    const reply = await request.send(request.rawParams, request.signal, () => false)
     this.replies.push(reply)
     return toClient(reply, request.server)
   }
@@ -60,7 +60,7 @@ export class TestDoor implements Door {
       const data = { reason: 'no_grant' }
       return { error: { code: -32000, message: `denied: ${request.method}`, data } }
     }
-    return toClient(await request.send(request.params, request.signal), request.server)
+    return toClient(await request.send(request.params, request.signal, () => false), request.server)
   }
 
   async task(): Promise<RpcReply> {
