@@ -6,21 +6,28 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Pool } from 'undici'
 import type { RunId } from '../../src/core/id.ts'
+import { buildVictim, type VictimProgram } from './build.ts'
 import { addCall, writeProject } from './stage.ts'
 import { type RecordingUpstream, startUpstream } from './upstream.ts'
 import type { Order, Ready, StorePoint } from './victim-order.ts'
 
-const CLIENTS = 16
-const VICTIM = join(import.meta.dirname, 'victim.ts')
-const COMPILED = join(import.meta.dirname, '../../node_modules/.cache/daypass-victims')
+/** Calls that are under way at a time. */
+export const CLIENTS = 12
 /** A victim that does neither get ready nor die in this time is a failure. */
-const LIFE_MS_MAX = 20_000
+const LIFE_MS_MAX = 60_000
 
-/** When a victim dies. Counts are of calls; milliseconds after the order, or after it was ready. */
+/**
+ * When a victim dies. Counts are of calls; milliseconds after the order, after it was ready, or
+ * after the execution, where none means at once and before the answer. Who waits for an execution
+ * or a point dies at the latest when the budget is used up.
+ */
 export type Death =
   | { readonly by: 'clock'; readonly from: 'order' | 'ready'; readonly ms: number }
   | { readonly by: 'point'; readonly at: StorePoint; readonly count: number }
-  | { readonly by: 'execution' | 'answer'; readonly count: number }
+  | { readonly by: 'execution'; readonly count: number; readonly ms?: number }
+  | { readonly by: 'answer'; readonly count: number }
+  /** Not a death: it is told to end when something was answered. */
+  | { readonly by: 'peace' }
 
 export interface Sent {
   readonly run: RunId
@@ -29,28 +36,48 @@ export interface Sent {
 }
 
 /**
- * Processes that have loaded their modules and wait for an order: while one lives, the next gets
- * ready. What is compiled is kept between them, and between runs of the test.
+ * Processes that have loaded their modules and wait for an order: while some live, as many get
+ * ready.
  */
 export class Victims {
-  #next = spawnVictim()
+  readonly #program: VictimProgram
+  readonly #waiting: ChildProcess[] = []
+
+  private constructor(program: VictimProgram) {
+    this.#program = program
+  }
+
+  /** `atOnce`: how many live at a time. */
+  static async open({ atOnce }: { atOnce: number }): Promise<Victims> {
+    const victims = new Victims(await buildVictim())
+    victims.#getReady()
+    // One that ends in peace leaves what was compiled in its life; one that is killed leaves nothing.
+    const arena = await Arena.open({ budget: 300, victims })
+    await arena.life({ by: 'peace' })
+    await arena.close()
+    while (victims.#waiting.length < atOnce) victims.#getReady()
+    return victims
+  }
 
   take(): ChildProcess {
-    const child = this.#next
-    this.#next = spawnVictim()
-    return child
+    this.#getReady()
+    return this.#waiting.shift()!
   }
 
   async close(): Promise<void> {
-    const exited = once(this.#next, 'exit')
-    this.#next.kill('SIGKILL')
-    await exited
+    for (const child of this.#waiting) {
+      const exited = once(child, 'exit')
+      child.kill('SIGKILL')
+      await exited
+    }
+    this.#program.close()
   }
-}
 
-function spawnVictim(): ChildProcess {
-  const env = { ...process.env, NODE_COMPILE_CACHE: COMPILED }
-  return spawn(process.execPath, [VICTIM], { env, stdio: ['pipe', 'pipe', 'inherit'] })
+  #getReady(): void {
+    const { file, compiled } = this.#program
+    const env = { ...process.env, NODE_COMPILE_CACHE: compiled }
+    this.#waiting.push(spawn(process.execPath, [file], { env, stdio: ['pipe', 'pipe', 'inherit'] }))
+  }
 }
 
 /** One folder, one upstream, and one victim after the other. */
@@ -79,18 +106,23 @@ export class Arena {
   }
 
   /** Lets one victim work until it dies as ordered. */
-  async life(death: Death): Promise<void> {
+  async life(death: Death, { isHasty = false } = {}): Promise<void> {
     const child = this.#victims.take()
     const exited = once(child, 'exit')
     const kill = (): void => {
-      child.kill('SIGKILL')
+      if (death.by === 'peace') child.stdin!.end()
+      else child.kill('SIGKILL')
     }
     const point = death.by === 'point' ? death : { at: null, count: 0 }
     const order: Order = {
       ...{ folder: this.folder, budget: this.#budget },
-      ...{ at: point.at, count: point.count },
+      ...{ at: point.at, count: point.count, isHasty },
     }
-    const tooLong = setTimeout(kill, LIFE_MS_MAX)
+    let isTooLong = false
+    const tooLong = setTimeout(() => {
+      isTooLong = true
+      child.kill('SIGKILL')
+    }, LIFE_MS_MAX)
     const ready = once(createInterface({ input: child.stdout! }), 'line')
     child.stdin!.write(`${JSON.stringify(order)}\n`)
     if (death.by === 'clock' && death.from === 'order') setTimeout(kill, death.ms)
@@ -101,7 +133,8 @@ export class Arena {
     }
     const [, signal] = await exited
     clearTimeout(tooLong)
-    if (signal !== 'SIGKILL') throw new Error('the victim ended by itself')
+    if (isTooLong) throw new Error('the victim outlived its order')
+    if (death.by !== 'peace' && signal !== 'SIGKILL') throw new Error('the victim ended by itself')
   }
 
   async close(): Promise<void> {
@@ -117,9 +150,10 @@ export class Arena {
     let executions = 0
     let answers = 0
     this.upstream.onExecuted = () => {
-      if (death.by !== 'execution' || ++executions < death.count) return false
-      kill()
-      return true
+      if (death.by !== 'execution' || ++executions !== death.count) return false
+      if (death.ms === undefined) kill()
+      else setTimeout(kill, death.ms)
+      return death.ms === undefined
     }
     const pool = new Pool(new URL(ready.url).origin, { connections: CLIENTS })
     let isOver = false
@@ -130,9 +164,13 @@ export class Arena {
     const forgotten = this.#unanswered(ready.run)
     const client = async (): Promise<void> => {
       while (!isOver) {
-        const id = forgotten.pop() ?? `call-${++this.#lastId}`
-        if (!(await this.#call(pool, ready, id))) return
-        if (death.by === 'answer' && ++answers >= death.count) kill()
+        const repeated = forgotten.pop()
+        const sent = await this.#call(pool, ready, repeated ?? `call-${++this.#lastId}`)
+        if (sent.answer === null) return
+        answers++
+        const isUsedUp = repeated === undefined && sent.answer.isError
+        if (isUsedUp && (death.by === 'execution' || death.by === 'point')) kill()
+        if ((death.by === 'answer' && answers >= death.count) || death.by === 'peace') kill()
       }
     }
     await Promise.all(Array.from({ length: CLIENTS }, client))
@@ -144,8 +182,8 @@ export class Arena {
     return ids.slice(0, CLIENTS / 2).map(([id]) => id)
   }
 
-  /** False: the victim is gone. */
-  async #call(pool: Pool, ready: Ready, id: string): Promise<boolean> {
+  /** Without an answer: the victim is gone. */
+  async #call(pool: Pool, ready: Ready, id: string): Promise<Sent> {
     const sent: Sent = { run: ready.run, answer: null }
     this.sent.set(id, sent)
     const { body, headers } = addCall(ready.badge, { id, text: `note ${id}` })
@@ -155,9 +193,9 @@ export class Arena {
         result: { content: { text: string }[]; isError?: boolean }
       }
       sent.answer = { text: result.content[0]!.text, isError: result.isError === true }
-      return true
     } catch {
-      return false
+      // It was killed.
     }
+    return sent
   }
 }

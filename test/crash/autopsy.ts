@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { expect } from 'vitest'
 import type { EntryOf } from '../../src/core/entry.ts'
 import { replay } from '../../src/core/replay.ts'
@@ -7,6 +8,8 @@ import { LOCAL_ORG } from '../../src/server.ts'
 import { openSqlite } from '../../src/store/sqlite.ts'
 import { ledgerOf, runsOf } from '../runs/support.ts'
 import type { Arena } from './arena.ts'
+
+const COMPILED = join(import.meta.dirname, '../../node_modules/.cache/daypass-autopsy')
 
 /** What was found in a database after its process was killed, before and after recovery. */
 export interface Findings {
@@ -23,6 +26,8 @@ export interface Findings {
  * executed. Every promise of a crash is checked here.
  */
 export async function autopsy(arena: Arena, budget: number): Promise<Findings> {
+  // The thread of the store is started for each death; what it compiles is kept.
+  process.env.NODE_COMPILE_CACHE = COMPILED
   const store = await openSqlite({ file: arena.database })
   const found = {
     allowed: new Set<string>(),

@@ -17,6 +17,8 @@ export interface Order {
   readonly at: StorePoint | null
   /** It dies when it gets there for the `count`-th time. */
   readonly count: number
+  /** Its verdicts are called durable before they are: a gateway that the checker must find out. */
+  readonly isHasty: boolean
 }
 
 /** What it answers when it can be called. */
