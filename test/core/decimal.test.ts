@@ -45,9 +45,12 @@ describe('parseDecimal', () => {
     '1.2.3',
     '9'.repeat(41),
     `0.${'1'.repeat(40)}`,
-    '9'.repeat(50_000),
   ])('threat 11: %j is refused', (text) => {
     expect(parseDecimal(text).ok).toBe(false)
+  })
+
+  test('threat 11: a text of 50,000 digits is refused', () => {
+    expect(parseDecimal('9'.repeat(50_000)).ok).toBe(false)
   })
 
   it.each([

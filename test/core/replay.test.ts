@@ -4,10 +4,11 @@ import type { Entry } from '../../src/core/entry.ts'
 import type { Json } from '../../src/core/id.ts'
 import { isSame, replay } from '../../src/core/replay.ts'
 import { toSnapshot } from '../../src/core/snapshot.ts'
+import { runs } from './runs.ts'
 import { arbitraryLife, live } from './sequences.ts'
 import { active, Book, OPEN, sortedCopy } from './support.ts'
 
-const LIVES = 1000
+const LIVES = runs(1000)
 
 type Path = readonly (string | number)[]
 

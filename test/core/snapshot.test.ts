@@ -5,10 +5,11 @@ import { evolve } from '../../src/core/evolve.ts'
 import type { Json } from '../../src/core/id.ts'
 import { fromSnapshot, toSnapshot } from '../../src/core/snapshot.ts'
 import type { Tree } from '../../src/core/tree.ts'
+import { runs } from './runs.ts'
 import { arbitraryLife, live, type Watch } from './sequences.ts'
 import { active, sortedCopy } from './support.ts'
 
-const LIVES = 1000
+const LIVES = runs(1000)
 
 /** The tree that a store would give back: entries read from canonical JSON. */
 function folded(entries: readonly Entry[]): Tree {

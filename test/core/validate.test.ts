@@ -112,7 +112,7 @@ describe('validateTerms', () => {
     [{ ceiling: ['x y'] }, 'ceiling[0]: `x y`'],
     [{ approvers: [] }, 'approvers: an empty list'],
     [{ labels: { a: 1 } }, 'labels.a: not a text'],
-  ])('threat 20: %j is refused: %s', (part, words) => {
+  ])('threat 20: case %# is refused: %s', (part, words) => {
     const hostile = Object.defineProperties({ ...TERMS }, Object.getOwnPropertyDescriptors(part))
     const result = validateTerms(hostile)
     expect(!result.ok && result.error).toEqual([expect.stringContaining(words)])
@@ -126,7 +126,7 @@ describe('validateTerms', () => {
     expect(validateTerms(rest)).toEqual({ ok: false, error: [`${name}: missing`] })
   })
 
-  it.each([null, undefined, 1, 'x', [], [TERMS]])('%j is not terms', (value) => {
+  it.each([null, undefined, 1, 'x', [], [TERMS]])('no terms: %#', (value) => {
     expect(validateTerms(value)).toEqual({ ok: false, error: ['terms: not a mapping'] })
   })
 
