@@ -49,6 +49,29 @@ describe('parseDecimal', () => {
     expect(parseDecimal(text).ok).toBe(false)
   })
 
+  test.each([
+    ['1,5', '`1,5` is not a decimal; write digits with one point, such as "2.00"'],
+    ['-0.0', '`-0.0` is negative zero; write "0"'],
+    ['1'.repeat(41), 'has more than 40 digits; write a shorter number'],
+    [`-${'1'.repeat(41)}`, 'has more than 40 digits; write a shorter number'],
+    [`-1.${'1'.repeat(40)}`, 'has more than 40 digits; write a shorter number'],
+    [Number.NaN, '`NaN` is not a finite number'],
+    [Number.NEGATIVE_INFINITY, '`-Infinity` is not a finite number'],
+    [-0, 'negative zero is not a number here; write 0'],
+    [2 ** 53, '`9007199254740992` is beyond 2^53 and not exact; write it as a decimal string'],
+    [null as never, 'not a decimal; write a string such as "2.00"'],
+  ])('says of %s what to write instead', (value, words) => {
+    expect(parseDecimal(value)).toEqual({ ok: false, error: expect.stringContaining(words) })
+  })
+
+  test('forty digits are enough, whatever sign and point stand beside them', () => {
+    for (const text of ['1'.repeat(40), `-1.${'1'.repeat(39)}`, `0.${'1'.repeat(39)}`]) {
+      expect(parseDecimal(text).ok, text).toBe(true)
+    }
+    expect(parseDecimal(Number.MAX_SAFE_INTEGER).ok, 'the last number that is exact').toBe(true)
+    expect(parseDecimal(Number.MIN_SAFE_INTEGER).ok).toBe(true)
+  })
+
   test('threat 11: a text of 50,000 digits is refused', () => {
     expect(parseDecimal('9'.repeat(50_000)).ok).toBe(false)
   })
