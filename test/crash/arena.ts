@@ -51,7 +51,7 @@ export class Victims {
   static async open({ atOnce }: { atOnce: number }): Promise<Victims> {
     const victims = new Victims(await buildVictim())
     victims.#getReady()
-    // One that ends in peace leaves what was compiled in its life; one that is killed leaves nothing.
+    // One that ends in peace leaves what was compiled in its life; one that is killed does not.
     const arena = await Arena.open({ budget: 300, victims })
     await arena.life({ by: 'peace' })
     await arena.close()

@@ -2,8 +2,8 @@
  * A whole Daypass that is going to be killed. Waits for a folder on stdin, so that the time to load
  * its modules is spent while another victim lives; then opens it, takes up the run that is still
  * active or opens one, and says where it is and what the badge is. Kills itself at the point of the
- * path of a call that the order names, the `count`-th time that it gets there. At the end of stdin it
- * ends in peace: whoever was to kill it is gone, or wants what was compiled to be kept.
+ * path of a call that the order names, the `count`-th time that it gets there. At the end of stdin
+ * it ends in peace: whoever was to kill it is gone, or wants what was compiled to be kept.
  */
 import { createInterface } from 'node:readline'
 import type { Entry } from '../../src/core/entry.ts'
