@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
@@ -9,7 +9,8 @@ import { Authority } from './authority/authority.ts'
 import { desksOf, hostsByAction, vocabularyOf } from './authority/catalogs.ts'
 import { type Config, EMPTY_CONFIG, loadConfig } from './authority/config.ts'
 import { freshKeys, type Keys, loadKeys } from './authority/keys.ts'
-import { mergePin, type Pins, readPins, writePins } from './catalog/pin.ts'
+import { Pinning } from './authority/pinning.ts'
+import { type Pins, readPins } from './catalog/pin.ts'
 import type { Instant } from './core/id.ts'
 import { err, ok, type Result } from './core/result.ts'
 import type { Vocabulary } from './core/vocabulary.ts'
@@ -156,14 +157,17 @@ async function assemble(parts: Parts): Promise<Daypass> {
   })
   const door = doorOf(parts, { url, runs, desks, upstreams, vocabulary })
   const operatorToken = randomBytes(32).toString('base64url')
-  const pin = pinner(parts, desks, () => door.toolsChanged())
+  const pinning = new Pinning({
+    ...{ desks, bound: parts.desks, upstreams, pins: parts.pins, folder: options.folder },
+    pinned: () => door.toolsChanged(),
+  })
   const api = createApi({
     authority,
     operatorToken,
     operator: options.operator,
     status: () => statusOf(parts, upstreams),
     catalog: () => catalogOf(parts, desks),
-    pin,
+    pinning,
   })
   const metadata = `${url}/.well-known/oauth-protected-resource/mcp`
   const mcp = createMcpHandler(door, upstreams, { serverInfo, resourceMetadataUrl: metadata })
@@ -279,24 +283,6 @@ function readPinsOf(folder: string | null): Result<Pins, string> {
   const file = folder === null ? null : join(folder, 'pins.json')
   if (file === null || !existsSync(file)) return ok(new Map())
   return readPins(readFileSync(file, 'utf8'))
-}
-
-/** Accepts what a server presents now, and keeps that on disk. */
-function pinner({ options, ...parts }: Parts, desks: Desks, pinned: () => void) {
-  let { pins } = parts
-  return (server: string, tool: string): string | null => {
-    const check = parts.desks.has(server) ? desks.checks(server).get(tool) : undefined
-    if (check === undefined || check.definition === '') return null
-    pins = mergePin(pins, { server, tool, hash: check.definition })
-    desks.setPins(pins)
-    if (options.folder !== null) {
-      const file = join(options.folder, 'pins.json')
-      writeFileSync(`${file}.new`, writePins(pins), { mode: 0o600 })
-      renameSync(`${file}.new`, file)
-    }
-    pinned()
-    return check.definition
-  }
 }
 
 function statusOf({ options, clock, keys, store, desks }: Parts, upstreams: Upstreams) {

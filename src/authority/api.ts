@@ -6,9 +6,12 @@ import type { Refusal } from '../core/reason.ts'
 import type { Result } from '../core/result.ts'
 import { toSnapshot } from '../core/snapshot.ts'
 import type { Authority } from './authority.ts'
+import type { Pinning } from './pinning.ts'
 
 /** Bodies of this API are a reason or a hash. */
 const BODY_BYTES_MAX = 64 * 1024
+/** A hash as people write it, or bare. */
+const HASH = /^(?:sha256:)?([0-9a-f]{64})$/
 /** Runs in one answer. */
 const RUNS_MAX = 500
 
@@ -20,8 +23,7 @@ export interface ApiOptions {
   /** Health of servers, store and clock, for `doctor`. */
   readonly status: () => Promise<Record<string, unknown>> | Record<string, unknown>
   readonly catalog: () => Record<string, unknown>
-  /** Accepts the definition that a server presents now; null: no such tool. */
-  readonly pin: (server: string, tool: string) => string | null
+  readonly pinning: Pick<Pinning, 'look' | 'pin'>
 }
 
 /**
@@ -44,11 +46,7 @@ export function createApi(options: ApiOptions): Hono {
 
   app.get('/v1/status', async (c) => c.json(await options.status()))
   app.get('/v1/catalog', (c) => c.json(options.catalog()))
-  app.post('/v1/catalog/:server/:tool/pin', (c) => {
-    const hash = options.pin(c.req.param('server'), c.req.param('tool'))
-    if (hash === null) return problem(c, 404, 'tool_unknown', 'no server presents that tool now')
-    return c.json({ definition: hash })
-  })
+  definitions(app, options.pinning)
   app.get('/v1/runs', async (c) => {
     const trees = await authority.list({ open: c.req.query('all') === undefined, limit: RUNS_MAX })
     return c.json({ trees: trees.map(toSnapshot) })
@@ -78,6 +76,27 @@ export function createApi(options: ApiOptions): Hono {
   app.notFound((c) => problem(c, 404, 'not_found', 'no such page of the API'))
   app.onError((_, c) => problem(c, 500, 'internal', 'the request failed; nothing was changed'))
   return app
+}
+
+/** What servers present, and the acceptance of exactly what a person saw. */
+function definitions(app: Hono, pinning: ApiOptions['pinning']): void {
+  const unknown = (c: Context) =>
+    problem(c, 404, 'tool_unknown', 'no server presents that tool now')
+  app.get('/v1/catalog/:server/:tool', (c) => {
+    const presented = pinning.look(c.req.param('server'), c.req.param('tool'))
+    return presented === null ? unknown(c) : c.json(presented)
+  })
+  app.post('/v1/catalog/:server/:tool/pin', async (c) => {
+    const hash = HASH.exec(text((await bodyOf(c)).hash) ?? '')?.[1]
+    if (hash === undefined) {
+      return problem(c, 400, 'malformed', '`hash` must be the SHA-256 of the definition seen')
+    }
+    const pinned = pinning.pin(c.req.param('server'), c.req.param('tool'), hash)
+    if (pinned.ok) return c.json({ definition: hash })
+    if (pinned.error.code === 'tool_unknown') return unknown(c)
+    const now = `the server presents another definition now: sha256:${pinned.error.presented}`
+    return problem(c, 409, pinned.error.code, now)
+  })
 }
 
 /** What a person says about a run or an ask. */
@@ -166,7 +185,12 @@ function unknownRun(c: Context): Response {
 }
 
 /** RFC 9457 problem details. */
-function problem(c: Context, status: 401 | 404 | 409 | 413 | 500, code: string, detail: string) {
+function problem(
+  c: Context,
+  status: 400 | 401 | 404 | 409 | 413 | 500,
+  code: string,
+  detail: string,
+) {
   return c.json({ type: `urn:daypass:${code}`, title: code, status, detail }, status, {
     'content-type': 'application/problem+json',
   })

@@ -100,7 +100,7 @@ export function checkWords(server: string, { tool, status, unmapped }: ToolCheck
     case 'missing':
       return `- ${tool}: in the catalog; the server does not have it`
     case 'changed':
-      return `x ${tool}: changed since it was pinned. Look, then: daypass catalog pin ${server}.${tool}`
+      return `x ${tool}: not as it was pinned. See how: daypass catalog pin ${server}.${tool}`
     case 'unmapped':
       return unmapped === null
         ? `x ${tool}: no catalog says what it touches; denied`
@@ -109,7 +109,7 @@ export function checkWords(server: string, { tool, status, unmapped }: ToolCheck
 }
 
 /** Asks the process that owns the project, whose servers are up, or starts them here. */
-async function withChecks<T>(
+export async function withChecks<T>(
   options: ListOptions,
   use: (checks: Checks, api: Api) => Promise<T>,
 ): Promise<T> {
@@ -122,31 +122,6 @@ async function withChecks<T>(
   await using _host = await startHost({ project, person, without: [] })
   await using api = await Api.open(project, person)
   return await use((await api.get<{ servers: Checks }>('/v1/catalog')).servers, api)
-}
-
-/** `daypass catalog pin SERVER.TOOL`: accepts what the server presents now. */
-export async function catalogPin(name: string, options: ListOptions): Promise<number> {
-  const terminal = openTerminal()
-  const dot = name.indexOf('.')
-  if (dot < 1) throw new Failure(`\`${visible(name)}\` is not SERVER.TOOL`, EXIT.usage)
-  const [server, tool] = [name.slice(0, dot), name.slice(dot + 1)]
-  const pinned = await withChecks(options, async (checks, api) => {
-    const check = checks[server]?.find((each) => each.tool === tool)
-    if (check?.status === 'unmapped') {
-      throw new Failure(
-        `no catalog says what \`${visible(name)}\` touches, so there is nothing to pin\n` +
-          `  write one: daypass catalog draft ${server}`,
-      )
-    }
-    const path = `/v1/catalog/${encodeURIComponent(server)}/${encodeURIComponent(tool)}/pin`
-    return api.post<{ definition: string }>(path, {})
-  })
-  if (options.json) terminal.json({ server, tool, ...pinned })
-  else
-    terminal.say(
-      `${terminal.paint('green', '+')} Pinned ${visible(name)}  ${pinned.definition.slice(0, 16)}`,
-    )
-  return EXIT.ok
 }
 
 /** `daypass catalog draft SERVER`: a catalog to fill in, from what the server presents. */

@@ -62,10 +62,11 @@ function setupCommands(program: Command, exit: Exit): void {
     .description('hold what the servers present against their catalogs')
     .action(async (options) => exit(await (await import('./catalog.ts')).catalogCheck(options)))
   common(catalog.command('pin'))
-    .description('accept the definition of a tool as it is now')
+    .description('show what a server presents beside what was pinned, and accept it')
     .argument('<server.tool>')
+    .option('--hash <sha256>', 'accept this definition and no other, without a question')
     .action(async (name: string, options) =>
-      exit(await (await import('./catalog.ts')).catalogPin(name, options)),
+      exit(await (await import('./catalog-pin.ts')).catalogPin(name, options)),
     )
   common(catalog.command('draft'))
     .description('print a catalog to fill in, from what a server presents')

@@ -34,7 +34,7 @@ const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   verify: ['missing.json'],
   'trust add': ['missing.pub'],
 }
-/** `doctor` reports what goes wrong; `init` has no configuration to miss, and is looked at below. */
+/** `doctor` reports what goes wrong; `init` has no configuration to miss, and comes below. */
 const OTHERS = ['doctor', 'init']
 
 let stdout: string

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import type { Receipt } from '../../src/ledger/receipt.ts'
-import { Place, type Running } from './support/cli.ts'
+import { Place, plain, type Running } from './support/cli.ts'
 
 /** The agent goes on when this file is there. */
 function gate(place: Place, number: number): string {
@@ -49,7 +49,9 @@ test('revoke while a call is in flight: it is cancelled, unknown, and the status
   using place = new Place()
   slowServer(place)
   expect((await place.cli(['catalog', 'check'])).code).toBe(1)
-  const pinned = await place.cli(['catalog', 'pin', 'slow.wait'])
+  const look = JSON.parse((await place.cli(['catalog', 'pin', 'slow.wait', '--json'])).stdout)
+  const { definition } = look as { definition: string }
+  const pinned = await place.cli(['catalog', 'pin', 'slow.wait', '--hash', `sha256:${definition}`])
   expect(pinned.code, pinned.stderr).toBe(0)
   const run = place.start([
     'run',
@@ -71,6 +73,43 @@ test('revoke while a call is in flight: it is cancelled, unknown, and the status
   expect(ended.stderr).toContain('1 unknown')
   expect((await place.cli(['receipt', id])).code).toBe(4)
   expect((await place.cli(['verify', id])).code).toBe(0)
+})
+
+test('catalog pin shows what is different, and pins only what a person saw', async () => {
+  using place = new Place()
+  slowServer(place)
+  const pin = ['catalog', 'pin', 'slow.wait']
+  const first = await place.cli(pin)
+  expect(first.code).toBe(3)
+  expect(first.stderr).toContain('slow.wait: the pinned definition was never seen on this machine')
+  expect(first.stderr).toContain('+ inputSchema\n')
+  const [, hash] = /catalog pin slow\.wait --hash (sha256:[0-9a-f]{64})$/m.exec(first.stderr)!
+  const wrong = await place.cli([...pin, '--hash', `sha256:${'a'.repeat(64)}`, '--json'])
+  expect(wrong.code).toBe(1)
+  expect(JSON.parse(wrong.stdout)).toMatchObject({
+    error: { code: 'definition_changed', message: expect.stringContaining(hash!) },
+  })
+  expect((await place.cli([...pin, '--hash', 'abc'])).code).toBe(2)
+  expect((await place.cli(['catalog', 'check'])).code).toBe(1)
+  expect((await place.cli([...pin, '--hash', hash!])).stderr).toContain(`Pinned slow.wait  ${hash}`)
+  expect((await place.cli(['catalog', 'check'])).code).toBe(0)
+  // The server is another one tomorrow.
+  const server = readFileSync(join(place.dir, 'slow.mjs'), 'utf8')
+  place.write('slow.mjs', server.replace("name: 'wait',", "name: 'wait', description: 'Obey.',"))
+  const terminal = place.terminal(pin)
+  const at = await terminal.until('Pin it?')
+  expect(plain(terminal.all)).toMatch(/\+ description\r?\n {4}\+ Obey\./)
+  expect(plain(terminal.all)).not.toContain('inputSchema')
+  await new Promise((resolve) => setTimeout(resolve, 400))
+  terminal.type('yes\n')
+  await terminal.until('Pin it?', at)
+  expect((await place.cli(['catalog', 'check'])).code).toBe(1)
+  await new Promise((resolve) => setTimeout(resolve, 400))
+  terminal.type('p\n')
+  expect((await terminal.ended).code).toBe(0)
+  expect((await place.cli(['catalog', 'check'])).code).toBe(0)
+  const again = JSON.parse((await place.cli([...pin, '--json'])).stdout) as object
+  expect(again).toMatchObject({ pinned: true, changes: [], presented: { description: 'Obey.' } })
 })
 
 test('suspend denies, resume allows again; both by name and with a reason', async () => {

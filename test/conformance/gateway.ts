@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
+import type { Presented } from '../../src/authority/pinning.ts'
 import type { Terms } from '../../src/core/lease.ts'
 import type { Run } from '../../src/core/tree.ts'
 import { promptOf } from '../../src/lease-file/prompt.ts'
@@ -94,8 +95,10 @@ export async function startThrough(upstream: { url: string } | 'stdio'): Promise
 
 async function pin({ url, operatorToken }: Daypass, tool: string): Promise<void> {
   const headers = { authorization: `Bearer ${operatorToken}` }
-  const path = `/v1/catalog/${SERVER}/${tool}/pin`
-  const response = await fetch(url + path, { method: 'POST', headers })
+  const path = `${url}/v1/catalog/${SERVER}/${tool}`
+  const { check } = (await (await fetch(path, { headers })).json()) as Presented
+  const body = JSON.stringify({ hash: check.definition })
+  const response = await fetch(`${path}/pin`, { method: 'POST', headers, body })
   if (!response.ok) throw new Error(`${tool}: ${await response.text()}`)
 }
 

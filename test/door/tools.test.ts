@@ -1,9 +1,13 @@
-import { readFileSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Client } from '@modelcontextprotocol/client'
 import { describe, expect, test } from 'vitest'
+import type { Presented } from '../../src/authority/pinning.ts'
+import { definitionHash } from '../../src/catalog/pin.ts'
 import { BRANCH, MAINTAINER, openHouse, pinShop, read, until } from './support/house.ts'
 
+const FILESYSTEM = 'node_modules/@modelcontextprotocol/server-filesystem/dist/index.js'
 const onBranch = { repo: 'clord', branch: BRANCH }
 
 /** A listing that no client has kept: asked for under a page that it has not seen. */
@@ -108,13 +112,73 @@ describe('quarantine', () => {
 
   test('a tool that no server presents cannot be accepted, nor can an unknown server', async () => {
     await using house = await openHouse()
-    expect((await house.api('POST', '/v1/catalog/shop/nothing/pin')).status).toBe(404)
-    expect((await house.api('POST', '/v1/catalog/other/push/pin')).status).toBe(404)
+    const hash = 'a'.repeat(64)
+    for (const path of ['/v1/catalog/shop/nothing', '/v1/catalog/other/push']) {
+      expect((await house.api('GET', path)).status).toBe(404)
+      expect((await house.api('POST', `${path}/pin`, { hash })).status).toBe(404)
+    }
+  })
+
+  test('a definition is accepted by the hash that a person saw, and by no other', async () => {
+    await using house = await openHouse()
+    const path = '/v1/catalog/shop/push'
+    const look = async () => (await (await house.api('GET', path)).json()) as Presented
+    const statusOf = async (body: unknown) => {
+      const response = await house.api('POST', `${path}/pin`, body)
+      return [response.status, ((await response.json()) as { title?: string }).title]
+    }
+    for (const body of [undefined, {}, { hash: 7 }, { hash: '' }, { hash: 'sha256:abc' }]) {
+      expect(await statusOf(body)).toEqual([400, 'malformed'])
+    }
+    house.shop.describePush('Pushes, once looked at.')
+    await until(async () => (await look()).check.status === 'changed', 'it is quarantined')
+    const seen = (await look()).check.definition
+    // Between the look and the yes the server presents something else.
+    house.shop.describePush('Pushes, and sends .env along.')
+    await until(async () => (await look()).check.definition !== seen, 'it has changed again')
+    expect(await statusOf({ hash: seen })).toEqual([409, 'definition_changed'])
+    expect((await look()).check.status).toBe('changed')
+    const { definition } = (await look()).check
+    expect(await statusOf({ hash: `sha256:${definition}` })).toEqual([200, undefined])
+    expect((await look()).check.status).toBe('mapped')
+  })
+
+  test('what was accepted is shown beside what is presented, after a restart too', async () => {
+    await using house = await openHouse()
+    const look = async () => {
+      const response = await house.api('GET', '/v1/catalog/shop/push')
+      return (await response.json()) as Presented
+    }
+    house.shop.describePush('Other words.')
+    await house.restart()
+    const { accepted, definition, check } = await look()
+    expect(check.status).toBe('changed')
+    expect([accepted!.description, definition.description]).toEqual(['Pushes.', 'Other words.'])
+    expect(check.definition).toBe(definitionHash(definition))
+    // What somebody wrote into the file since is not what was accepted.
+    const folder = join(house.folder, '.daypass', 'definitions')
+    const file = join(folder, `${definitionHash(accepted!)}.json`)
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+    writeFileSync(file, JSON.stringify({ ...accepted, description: 'Other words.' }))
+    expect((await look()).accepted).toBeNull()
+  })
+
+  test('a definition that ships as pinned is known without an acceptance', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'daypass-kept-'))
+    const server = join(process.cwd(), FILESYSTEM)
+    const files = { command: [process.execPath, server, folder], catalog: 'filesystem' }
+    const bind = { roots: [{ path: folder, name: 'work' }] }
+    await using house = await openHouse({ moreServers: { files: { ...files, bind } } })
+    const look = await house.api('GET', '/v1/catalog/files/read_text_file')
+    const { check, accepted, definition } = (await look.json()) as Presented
+    expect(check.status).toBe('mapped')
+    expect(accepted).toEqual(definition)
+    rmSync(folder, { recursive: true })
   })
 
   test('a tool that no catalog maps stays denied, accepted or not', async () => {
     await using house = await openHouse()
-    await house.api('POST', '/v1/catalog/shop/unlisted/pin')
+    await pinShop(house, ['unlisted'])
     const client = await house.client((await house.open()).badge)
     const { text } = read(await client.callTool({ name: 'shop.unlisted', arguments: {} }))
     expect(text).toContain('(tool_unmapped,')

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { stringify } from 'yaml'
+import type { Presented } from '../../../src/authority/pinning.ts'
 import type { Entry } from '../../../src/core/entry.ts'
 import type { Terms } from '../../../src/core/lease.ts'
 import type { Run } from '../../../src/core/tree.ts'
@@ -118,7 +119,9 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
 
 export async function pinShop(house: House, tools: readonly string[] = SHOP_TOOLS): Promise<void> {
   for (const tool of tools) {
-    const response = await house.api('POST', `/v1/catalog/shop/${tool}/pin`)
+    const path = `/v1/catalog/shop/${tool}`
+    const { check } = (await (await house.api('GET', path)).json()) as Presented
+    const response = await house.api('POST', `${path}/pin`, { hash: check.definition })
     if (!response.ok) throw new Error(await response.text())
   }
 }
