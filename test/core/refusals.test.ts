@@ -13,7 +13,12 @@ describe('refusals', () => {
   test.each(REFUSALS)('%s', (code) => {
     for (const [book, command] of CASES[code]()) {
       const { seq } = book.tree ?? { seq: 0 }
-      expect(book.refusal(command)).toBe(code)
+      const decision = book.do(command)
+      // Words for whoever asked: what is wrong, and often what to do.
+      expect(decision).toEqual({
+        ok: false,
+        error: { code, message: expect.stringMatching(/^\S+ \S+ /u) },
+      })
       expect(book.tree?.seq ?? 0, 'nothing is recorded').toBe(seq)
     }
   })
