@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import canonicalize from 'canonicalize'
+import { canonicalJson } from '../core/canonical-json.ts'
 import type { Effect, Facts, Touch } from '../core/facts.ts'
 import type { Json } from '../core/id.ts'
 import { err, ok, type Result } from '../core/result.ts'
@@ -160,8 +160,7 @@ function statusOf(input: ClassifyInput): Facts['status'] {
 /** RFC 8785 makes equal arguments equal bytes, whatever the order of their members. */
 function digestOf(salt: string, args: unknown): string | null {
   try {
-    const text = canonicalize(args)
-    return text === undefined ? null : hash('sha256', salt + text, 'hex')
+    return hash('sha256', salt + canonicalJson(args), 'hex')
   } catch {
     return null
   }

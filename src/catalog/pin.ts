@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import canonicalize from 'canonicalize'
+import { canonicalJson } from '../core/canonical-json.ts'
 import type { Effect, Facts } from '../core/facts.ts'
 import { err, ok, type Result } from '../core/result.ts'
 import { type Catalog, onlyReads, type Tool } from './catalog.ts'
@@ -15,9 +15,7 @@ export type ToolDefinition = { readonly name: string } & Readonly<Record<string,
  * change is a change (threat 29). The order of members is not.
  */
 export function definitionHash(definition: ToolDefinition): string {
-  const text = canonicalize(definition)
-  if (text === undefined) throw new TypeError('a tool definition is a JSON object')
-  return hash('sha256', text, 'hex')
+  return hash('sha256', canonicalJson(definition), 'hex')
 }
 
 /**

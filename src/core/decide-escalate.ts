@@ -1,3 +1,4 @@
+import { canonicalJson } from './canonical-json.ts'
 import { actionLeft, callsLeft, chainOf, endOf, isOver, isUsable } from './chain.ts'
 import { type Decision, done, mayAnswer, type Of, refuse } from './decision.ts'
 import type { Dossier } from './entry.ts'
@@ -8,7 +9,6 @@ import { ESCALATIONS_PER_RUN_MAX } from './limits.ts'
 import type { Reason } from './reason.ts'
 import { err } from './result.ts'
 import { spentOn } from './spent.ts'
-import { stableJson } from './stable-json.ts'
 import type { Denial, Run, Tree } from './tree.ts'
 import { validateTerms } from './validate.ts'
 
@@ -97,7 +97,7 @@ function isWanted(wants: readonly Grant[], grant: Grant): boolean {
 }
 
 function distinct(grants: readonly Grant[]): Grant[] {
-  return [...new Map(grants.map((grant) => [stableJson(grant), grant])).values()]
+  return [...new Map(grants.map((grant) => [canonicalJson(grant), grant])).values()]
 }
 
 export function decideAmend(tree: Tree, command: Of<'amend'>, now: Instant): Decision {

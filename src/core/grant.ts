@@ -1,3 +1,4 @@
+import { canonicalJson, sortedNames } from './canonical-json.ts'
 import {
   type CompiledConstraint,
   compileConstraint,
@@ -19,7 +20,6 @@ import {
   type ResourcePattern,
 } from './pattern.ts'
 import { err, ok, type Result } from './result.ts'
-import { sortedNames, stableJson } from './stable-json.ts'
 import { quote } from './text.ts'
 
 /**
@@ -91,7 +91,7 @@ export function compileGrant(grant: Grant): Result<CompiledGrant, string> {
  * is in
  * `resources` or `within`, has values, and each matches; each constrained argument is present and
  * satisfies. Does not allocate when it permits. Which shortfall is named does not depend on the
- * order of members (see `stableJson`).
+ * order of members (see `canonicalJson`).
  */
 export function permits(grant: CompiledGrant, touch: Touch, args: Args): Shortfall | null {
   if (!namesAction(grant, touch.action)) return actionShortfall(touch.action)
@@ -182,7 +182,7 @@ function argumentShortfall(
   { source }: CompiledConstraint,
   value: Json | undefined,
 ): Shortfall {
-  const is = value === undefined ? 'is missing' : `${quote(stableJson(value))} does not satisfy`
+  const is = value === undefined ? 'is missing' : `${quote(canonicalJson(value))} does not satisfy`
   const detail =
     value === undefined
       ? `the argument ${quote(name)} ${is}; pass it so that ${describe(source)}`
@@ -191,7 +191,7 @@ function argumentShortfall(
 }
 
 function describe(constraint: Constraint): string {
-  return quote(stableJson(constraint))
+  return quote(canonicalJson(constraint))
 }
 
 function list(texts: readonly string[]): string {

@@ -1,3 +1,4 @@
+import { canonicalJson } from './canonical-json.ts'
 import {
   actionLeft,
   callsLeft,
@@ -15,7 +16,6 @@ import { ASKS_PER_RUN_MAX } from './limits.ts'
 import { isAmount, isMore } from './money.ts'
 import { matchesAction } from './pattern.ts'
 import { REASONS, type Reason } from './reason.ts'
-import { stableJson } from './stable-json.ts'
 import type { Call, Lease, Run, Tree } from './tree.ts'
 import { isWorkExhausted } from './work.ts'
 
@@ -225,7 +225,7 @@ function judgeResumption(chain: readonly Run[], call: Call, facts: Facts): Verdi
 
 /** Everything about a call that a verdict rests on, as text. */
 export function doesOf({ tool, definition, touches, argsDigest, usd }: Facts): string {
-  return stableJson([tool, definition, touches, argsDigest, usd])
+  return canonicalJson([tool, definition, touches, argsDigest, usd])
 }
 
 /** A call that may end a lease of the chain is in flight alone. */
@@ -273,7 +273,7 @@ function needsAsk(chain: readonly Run[], facts: Facts, grants: readonly number[]
 
 /** What a yes is bound to: the run, the lease as it is, and everything about the call. */
 export function bindingOf(run: Run, facts: Facts): string {
-  return stableJson([run.id, run.lease!.revision, doesOf(facts)])
+  return canonicalJson([run.id, run.lease!.revision, doesOf(facts)])
 }
 
 function approvedAsk(tree: Tree, run: Run, facts: Facts): AskId {

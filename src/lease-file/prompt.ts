@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import canonicalize from 'canonicalize'
+import { canonicalJson } from '../core/canonical-json.ts'
 import type { Instant } from '../core/id.ts'
 import type { Terms } from '../core/lease.ts'
 import { unreachable } from '../core/result.ts'
@@ -89,7 +89,7 @@ export function promptOf(terms: Terms, context: PromptContext): Prompt {
 
 /** The bytes that are hashed: the prompt as canonical JSON (RFC 8785). */
 export function promptText(prompt: Prompt): string {
-  return canonicalize(prompt)!
+  return canonicalJson(prompt)
 }
 
 /** SHA-256 (hex) of the prompt: what an approval binds. */

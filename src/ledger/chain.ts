@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
+import { canonicalJson } from '../core/canonical-json.ts'
 import type { Entry } from '../core/entry.ts'
 import { err, ok, type Result } from '../core/result.ts'
-import { canonicalJson } from './canonical-json.ts'
 
 /**
  * The chain: the hash of an entry covers its bytes and the hash before it, so the hash of the last

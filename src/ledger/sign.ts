@@ -9,9 +9,9 @@ import {
   verify,
 } from 'node:crypto'
 import { inspect } from 'node:util'
+import { canonicalJson } from '../core/canonical-json.ts'
 import type { Instant } from '../core/id.ts'
 import { err, ok, type Result } from '../core/result.ts'
-import { canonicalJson } from './canonical-json.ts'
 
 /** An Ed25519 public key as a JWK (RFC 8037). */
 export interface PublicJwk {

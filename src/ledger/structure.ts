@@ -1,7 +1,7 @@
+import { canonicalJson } from '../core/canonical-json.ts'
 import type { Entry } from '../core/entry.ts'
 import type { Json } from '../core/id.ts'
 import { err, ok, type Result } from '../core/result.ts'
-import { canonicalJson } from './canonical-json.ts'
 import { ADDENDUM_FORMAT, type AddendumBody, FORMAT_VERSION, RECEIPT_FORMAT } from './receipt.ts'
 import type { Signature } from './sign.ts'
 

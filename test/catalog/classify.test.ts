@@ -80,7 +80,7 @@ describe('a call that is not understood is a fault', () => {
     ['threat 12: an object for a string', { ...args, head: {} }, /`head` must be string/],
     ['threat 12: null for a string', { ...args, head: null }, /`head` must be string/],
     ['threat 11: a string for a number', { ...args, title: 5 }, /`title` must be string/],
-    ['a missing argument', { ...args, head: undefined }, /`head` must be string/],
+    ['a value that JSON has not', { ...args, head: undefined }, /are not JSON/],
     ['an absent argument', { repo: 'clord' }, /`head` is missing/],
     ['an empty value', { ...args, head: '' }, /empty/],
     ['a value that is no branch', { ...args, head: 'a..b' }, /range/],

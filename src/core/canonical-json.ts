@@ -1,7 +1,10 @@
 /**
  * Canonical JSON (RFC 8785): members sorted by UTF-16 code units, no white space, numbers as
- * ECMAScript prints them. Our own, because every entry passes here before its call may run, and the
- * `canonicalize` package takes twice as long; the tests hold the two against each other.
+ * ECMAScript prints them. The ledger hashes it, and whatever of a verdict is text made of data is
+ * made with it: a replay must not depend on the order in which somebody once wrote members.
+ *
+ * Our own, because core depends on nothing, and because every entry passes here before its call may
+ * run: the `canonicalize` package takes twice as long. The tests hold the two against each other.
  *
  * Throws on what JSON does not have (`undefined`, functions, infinities, half a surrogate pair):
  * whoever signs must not guess.
@@ -42,7 +45,7 @@ function list(values: readonly unknown[]): string {
 }
 
 function members(value: Record<string, unknown>): string {
-  const names = sorted(Object.keys(value))
+  const names = sortedNames(value)
   let out = '{'
   for (let index = 0; index < names.length; index++) {
     const name = names[index]!
@@ -56,8 +59,9 @@ function members(value: Record<string, unknown>): string {
  */
 const FEW = 16
 
-/** Sorts in place by UTF-16 code units, which is how JavaScript compares strings. */
-function sorted(names: string[]): string[] {
+/** The names of a record by UTF-16 code units, which is how JavaScript compares strings. */
+export function sortedNames(record: Readonly<Record<string, unknown>>): string[] {
+  const names = Object.keys(record)
   if (names.length > FEW) return names.sort()
   for (let index = 1; index < names.length; index++) {
     const name = names[index]!
