@@ -5,6 +5,9 @@ import { loadConfig } from '../authority/config.ts'
 import { draftCatalog } from '../catalog/draft.ts'
 import { loadCatalog } from '../catalog/load.ts'
 import type { ToolCheck, ToolDefinition } from '../catalog/pin.ts'
+import type { RunId } from '../core/id.ts'
+import { namesTool } from '../core/judge.ts'
+import type { Tree } from '../core/tree.ts'
 import { visible } from '../lease-file/printable.ts'
 import { ownerOf, startDaypass } from '../server.ts'
 import { Api } from './api.ts'
@@ -13,6 +16,9 @@ import { downServers, serversSettled, startHost, unknownServer } from './host.ts
 import { findProject, needConfig, signedInPerson, vocabularyIn } from './project.ts'
 import type { ListOptions } from './ps.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
+
+/** A server of which no call is known. */
+const NO_CATALOG = 'no catalog: denied, unless a lease names a tool; then each call asks'
 
 type Checks = Readonly<Record<string, readonly ToolCheck[]>>
 
@@ -34,7 +40,7 @@ export function catalogList(options: ListOptions): number {
     return EXIT.ok
   }
   for (const { name, catalog } of servers) {
-    const words = catalog === null ? 'no catalog: every call is denied' : `catalog ${catalog}`
+    const words = catalog === null ? NO_CATALOG : `catalog ${catalog}`
     terminal.say(`${name.padEnd(16)}  ${words}`)
   }
   terminal.say(`${servers.length === 0 ? '' : '\n'}Shipped with Daypass`)
@@ -65,9 +71,16 @@ export function catalogActions(options: ListOptions): number {
 /** `daypass catalog check`: what each server presents, held against its catalog. */
 export async function catalogCheck(options: ListOptions): Promise<number> {
   const terminal = openTerminal()
-  const checks = await withChecks(options, async (found) => found)
-  if (options.json) terminal.json({ servers: checks })
-  else for (const [server, tools] of Object.entries(checks)) sayChecks(terminal, server, tools)
+  const { checks, named } = await withChecks(options, async (found, api) => ({
+    checks: found,
+    named: namedTools(found, await api.trees({ all: false })),
+  }))
+  if (options.json) terminal.json({ servers: checks, named: Object.fromEntries(named) })
+  else {
+    for (const [server, tools] of Object.entries(checks)) {
+      sayChecks({ terminal, server, named }, tools)
+    }
+  }
   return Object.values(checks).flat().some(isQuarantined) ? EXIT.failed : EXIT.ok
 }
 
@@ -76,7 +89,33 @@ export function isQuarantined({ status, unmapped }: ToolCheck): boolean {
   return status === 'changed' || (status === 'unmapped' && unmapped === null)
 }
 
-function sayChecks(terminal: Terminal, server: string, tools: readonly ToolCheck[]): void {
+/** `server.tool` → the runs whose lease names this tool, for tools that no catalog maps. */
+type Named = ReadonlyMap<string, readonly RunId[]>
+
+/** A subagent can use only what every run above it names too. */
+function namedTools(checks: Checks, trees: readonly Tree[]): Named {
+  const runs = trees.flatMap((tree) =>
+    [...tree.runs.values()].filter((run) => run.lease !== null && run.lease.state !== 'ended'),
+  )
+  const names = Object.entries(checks).flatMap(([server, tools]) =>
+    tools.filter(({ status }) => status === 'unmapped').map(({ tool }) => `${server}.${tool}`),
+  )
+  return new Map(
+    names.flatMap((name): [string, RunId[]][] => {
+      const by = runs.filter(({ lease }) => namesTool(lease!, name)).map(({ id }) => id)
+      return by.length === 0 ? [] : [[name, by]]
+    }),
+  )
+}
+
+function sayChecks(
+  {
+    terminal,
+    server,
+    named,
+  }: { readonly terminal: Terminal; readonly server: string; readonly named: Named },
+  tools: readonly ToolCheck[],
+): void {
   const mapped = tools.filter(({ status }) => status === 'mapped').length
   const words = `${mapped} of ${tools.length} tools as pinned`
   const allFine = !tools.some(isQuarantined)
@@ -84,7 +123,7 @@ function sayChecks(terminal: Terminal, server: string, tools: readonly ToolCheck
     `${allFine ? terminal.paint('green', '+') : terminal.paint('red', 'x')} ${server}: ${words}`,
   )
   for (const tool of tools) {
-    const line = checkWords(server, tool)
+    const line = checkWords(server, tool, named.get(`${server}.${tool.tool}`))
     if (line !== null) terminal.say(`    ${visible(line)}`)
     for (const { words, where } of tool.flags) {
       terminal.say(`      ${terminal.paint('magenta', '!')} ${visible(`${where}: ${words}`)}`)
@@ -92,8 +131,12 @@ function sayChecks(terminal: Terminal, server: string, tools: readonly ToolCheck
   }
 }
 
-/** What is to be done about a tool; null: nothing. */
-export function checkWords(server: string, { tool, status, unmapped }: ToolCheck): string | null {
+/** What is to be done about a tool; null: nothing. `runs`: whose lease names it. */
+export function checkWords(
+  server: string,
+  { tool, status, unmapped }: ToolCheck,
+  runs: readonly RunId[] = [],
+): string | null {
   switch (status) {
     case 'mapped':
       return null
@@ -103,9 +146,16 @@ export function checkWords(server: string, { tool, status, unmapped }: ToolCheck
       return `x ${tool}: not as it was pinned. See how: daypass catalog pin ${server}.${tool}`
     case 'unmapped':
       return unmapped === null
-        ? `x ${tool}: no catalog says what it touches; denied`
-        : `- ${tool}: left out on purpose: ${unmapped}`
+        ? `${runs.length === 0 ? 'x' : '?'} ${tool}: no catalog says what it touches; ${byName(server, tool, runs)}`
+        : `- ${tool}: left out on purpose: ${unmapped}; ${byName(server, tool, runs)}`
   }
+}
+
+/** What becomes of calls of a tool that no catalog maps. */
+function byName(server: string, tool: string, runs: readonly RunId[]): string {
+  if (runs.length === 0)
+    return `denied, unless a lease names ${server}.${tool}: then each call asks`
+  return `each call asks in ${runs.join(', ')}, whose lease names it; denied elsewhere`
 }
 
 /** Asks the process that owns the project, whose servers are up, or starts them here. */

@@ -183,7 +183,10 @@ function catalogFindings(server: string, checks: readonly ToolCheck[]): Finding[
   )
   if (mapped === 0) {
     const todo = `write a catalog: daypass catalog draft ${server}`
-    return [bad(about, `none of ${checks.length} tools is known; all are denied`, todo), ...flags]
+    return [
+      bad(about, `none of ${checks.length} tools is known; denied, unless a lease names one`, todo),
+      ...flags,
+    ]
   }
   return [
     fine(about, `${mapped} of ${checks.length} tools as pinned`),

@@ -75,7 +75,10 @@ function entryOf(server: ImportedServer, { catalog, bind }: Proposal): string {
     ...(bind === null ? {} : { bind }),
   }
   const yaml = yamlText({ [name]: entry })
-  const note = catalog === null ? `    # no catalog: every call is denied\n` : ''
+  const note =
+    catalog === null
+      ? `    # no catalog: denied, unless a lease names a tool; then each call asks\n`
+      : ''
   return `${yaml.replace(/^(?=.)/gm, '  ')}${note}`
 }
 

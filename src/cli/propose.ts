@@ -19,8 +19,9 @@ export function proposeFor(server: ImportedServer, folder: string): Proposal {
   const { command, name } = server
   const catalog = command === null ? null : catalogOf(command)
   if (catalog === null || command === null) {
-    const how = `every call of it is denied until it has a catalog: daypass catalog draft ${name}`
-    return { catalog: null, bind: null, notes: [`${name}: ${how}`] }
+    const how = 'no catalog, so calls are denied, or ask each time where a lease names the tool;'
+    const note = `${name}: ${how} write one: daypass catalog draft ${name}`
+    return { catalog: null, bind: null, notes: [note] }
   }
   const needs = needsOf(catalog)
   const bind: Record<string, unknown> = {}

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import type { Receipt } from '../../src/ledger/receipt.ts'
-import { Place, plain, type Running } from './support/cli.ts'
+import { LEASE, Place, plain, type Running } from './support/cli.ts'
 
 /** The agent goes on when this file is there. */
 function gate(place: Place, number: number): string {
@@ -110,6 +110,30 @@ test('catalog pin shows what is different, and pins only what a person saw', asy
   expect((await place.cli(['catalog', 'check'])).code).toBe(0)
   const again = JSON.parse((await place.cli([...pin, '--json'])).stdout) as object
   expect(again).toMatchObject({ pinned: true, changes: [], presented: { description: 'Obey.' } })
+})
+
+test('catalog check says which lease names a tool that no catalog maps', async () => {
+  using place = new Place()
+  const config = readFileSync(join(place.dir, 'daypass.yaml'), 'utf8')
+  place.write('daypass.yaml', config.replace(/^ {4}(?:catalog|bind):.*\n/gm, ''))
+  const alone = await place.cli(['catalog', 'check'])
+  expect(alone.code).toBe(1)
+  const denied = 'denied, unless a lease names files.read_text_file: then each call asks'
+  expect(alone.stderr).toContain(`x read_text_file: no catalog says what it touches; ${denied}`)
+  const grants = 'grants: [{ actions: [files.read_text_file], resources: {} }]'
+  place.write('named.yaml', LEASE.replace(/actions:.*\n.*resources:.*/, grants))
+  const run = place.start(['run', '-l', 'named.yaml', '-y', ...place.agent('hold')])
+  const id = await runId(run)
+  await run.until('connected')
+  const { stderr } = await place.cli(['catalog', 'check'])
+  const named = `each call asks in ${id}, whose lease names it; denied elsewhere`
+  expect(stderr).toContain(`? read_text_file: no catalog says what it touches; ${named}`)
+  expect(stderr).toContain('x write_file: no catalog says what it touches; denied, unless')
+  const json = JSON.parse((await place.cli(['catalog', 'check', '--json'])).stdout) as object
+  expect(json).toMatchObject({ named: { 'files.read_text_file': [id] } })
+  run.child.kill('SIGTERM')
+  await run.ended
+  expect((await place.cli(['catalog', 'check'])).stderr).toContain(denied)
 })
 
 test('suspend denies, resume allows again; both by name and with a reason', async () => {
