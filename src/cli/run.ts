@@ -11,11 +11,12 @@ import {
   runChild,
   writeMcpConfig,
 } from './child.ts'
+import { draftOf } from './draft-lease.ts'
 import { EXIT, Failure } from './exit.ts'
 import { finishRun } from './finish.ts'
 import { type Host, secretNames, startHost } from './host.ts'
 import { checkRequester, type LeaseInput, readLeaseFile } from './lease-input.ts'
-import { draftOf, offerLease } from './offer.ts'
+import { offerLease } from './offer.ts'
 import { needConfig, type Project, signedInPerson } from './project.ts'
 import { showStatus } from './status-display.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
