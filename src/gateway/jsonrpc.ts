@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { err, ok, type Result } from '../core/result.ts'
+import { type JsonFault, parseStrictJson } from '../core/strict-json.ts'
 
 /** A parsed JSON object whose members nobody has looked at. */
 export type JsonObject = Record<string, unknown>
@@ -57,100 +58,31 @@ function idOf(value: JsonObject): RequestId | null {
   return typeof id === 'string' || (typeof id === 'number' && Number.isSafeInteger(id)) ? id : null
 }
 
-/**
- * Counts members and measures nesting of JSON text: one member for each colon outside of strings.
- * Stops at the limit. Text that is not JSON gives some number; `JSON.parse` refuses it afterwards.
- */
-function measure(text: string): { members: number; depth: number } {
-  let members = 0
-  let depth = 0
-  let deepest = 0
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i)
-    if (c === 0x22) {
-      i = endOfString(text, i + 1)
-    } else if (c === 0x3a) {
-      members++
-    } else if (c === 0x7b || c === 0x5b) {
-      if (++depth > deepest) deepest = depth
-      if (deepest > JSON_DEPTH_MAX) break
-    } else if (c === 0x7d || c === 0x5d) {
-      depth--
-    }
-  }
-  return { members, depth: deepest }
-}
-
-/** The index of the closing quote of the string whose content starts at `start`. */
-function endOfString(text: string, start: number): number {
-  let quote = text.indexOf('"', start)
-  while (quote !== -1) {
-    let backslashes = 0
-    while (text.charCodeAt(quote - 1 - backslashes) === 0x5c && quote - 1 - backslashes >= start) {
-      backslashes++
-    }
-    if (backslashes % 2 === 0) return quote
-    quote = text.indexOf('"', quote + 1)
-  }
-  return text.length
-}
-
-/** Members that survived parsing, or null for a value that is not what the text says. */
-function countMembers(value: unknown): number | null {
-  // Half a surrogate pair has no UTF-8, so it can be neither recorded nor sent on.
-  if (typeof value === 'string') return value.isWellFormed() ? 0 : null
-  if (typeof value === 'number') {
-    return Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value))
-      ? 0
-      : null
-  }
-  if (typeof value !== 'object' || value === null) return 0
-  const list = Array.isArray(value)
-  const items: unknown[] = list ? value : Object.values(value)
-  if (!list && !Object.keys(value).every((name) => name.isWellFormed())) return null
-  let total = list ? 0 : items.length
-  for (const item of items) {
-    const inner = countMembers(item)
-    if (inner === null) return null
-    total += inner
-  }
-  return total
+const REFUSALS: Readonly<Record<JsonFault, readonly [code: number, message: string]>> = {
+  deep: [INVALID_REQUEST, `the message nests deeper than ${JSON_DEPTH_MAX} levels`],
+  syntax: [PARSE_ERROR, 'the message is not JSON'],
+  inexact: [
+    INVALID_REQUEST,
+    'the message has a number that cannot be passed on exactly (send it as a string), ' +
+      'or half a surrogate pair',
+  ],
+  repeated: [INVALID_REQUEST, 'the message names a member of an object twice'],
 }
 
 /**
  * Parses JSON once and strictly: valid UTF-8, bounded nesting, no member named twice, no number
  * that a double cannot hold. What is decided on is then exactly what is sent on after serialising
  * again.
- *
- * A repeated member vanishes in `JSON.parse`, so fewer members survive than the text has colons;
- * that also finds repetitions that differ only in escapes (`"a"` and `"\u0061"`).
  */
 export function parseStrict(input: Buffer | string): Result<unknown, ReadError> {
   if (typeof input !== 'string' && !isUtf8(input)) {
     return unreadable(PARSE_ERROR, 'the message is not valid UTF-8')
   }
   const text = typeof input === 'string' ? input : input.toString('utf8')
-  const { members, depth } = measure(text)
-  if (depth > JSON_DEPTH_MAX) {
-    return unreadable(INVALID_REQUEST, `the message nests deeper than ${JSON_DEPTH_MAX} levels`)
-  }
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    return unreadable(PARSE_ERROR, 'the message is not JSON')
-  }
-  const survived = countMembers(value)
-  if (survived === null) {
-    const why =
-      'the message has a number that cannot be passed on exactly (send it as a string), ' +
-      'or half a surrogate pair'
-    return unreadable(INVALID_REQUEST, why, value)
-  }
-  if (survived !== members) {
-    return unreadable(INVALID_REQUEST, 'the message names a member of an object twice', value)
-  }
-  return ok(value)
+  const parsed = parseStrictJson(text, { depthMax: JSON_DEPTH_MAX, numbers: 'exact' })
+  if (parsed.ok) return parsed
+  const [code, message] = REFUSALS[parsed.error.fault]
+  return unreadable(code, message, parsed.error.value)
 }
 
 const NO_PARAMS: JsonObject = Object.freeze({})

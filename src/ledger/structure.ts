@@ -2,6 +2,7 @@ import { canonicalJson } from '../core/canonical-json.ts'
 import type { Entry } from '../core/entry.ts'
 import type { Json } from '../core/id.ts'
 import { err, ok, type Result } from '../core/result.ts'
+import { type JsonFault, parseStrictJson } from '../core/strict-json.ts'
 import { ADDENDUM_FORMAT, type AddendumBody, FORMAT_VERSION, RECEIPT_FORMAT } from './receipt.ts'
 import type { Signature } from './sign.ts'
 
@@ -42,32 +43,16 @@ export function parseReceipt(text: string): Result<Json, string> {
   if (Buffer.byteLength(text) > RECEIPT_BYTES_MAX) {
     return err(`larger than ${RECEIPT_BYTES_MAX} bytes`)
   }
-  let json: Json
-  try {
-    json = JSON.parse(text)
-  } catch {
-    return err('not JSON')
-  }
-  const twice = repeatedMember(text)
-  return twice === null ? ok(json) : err(`the member ${JSON.stringify(twice)} stands twice`)
+  // A lease may constrain an argument with any number, and a receipt repeats it.
+  const parsed = parseStrictJson(text, { depthMax: DEPTH_MAX, numbers: 'any' })
+  return parsed.ok ? ok(parsed.value as Json) : err(FAULTS[parsed.error.fault])
 }
 
-/** The first member name that repeats within one object of valid JSON, or null. */
-function repeatedMember(text: string): string | null {
-  const open: (Set<string> | null)[] = []
-  const tokens = /"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g
-  for (const [token, colon] of text.matchAll(tokens)) {
-    if (token === '{') open.push(new Set())
-    else if (token === '[') open.push(null)
-    else if (token === '}' || token === ']') open.pop()
-    else if (colon !== undefined) {
-      const name = JSON.parse(token.slice(0, -colon.length)) as string
-      const names = open.at(-1)!
-      if (names.has(name)) return name
-      names.add(name)
-    }
-  }
-  return null
+const FAULTS: Readonly<Record<JsonFault, string>> = {
+  deep: `nested more than ${DEPTH_MAX} deep`,
+  syntax: 'not JSON',
+  inexact: 'half a surrogate pair',
+  repeated: 'a member of an object stands twice',
 }
 
 const HEX_256 = /^[0-9a-f]{64}$/
