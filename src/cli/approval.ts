@@ -260,8 +260,9 @@ async function waitElsewhere(request: ApprovalRequest, open: OpenRun, lease: Lea
 }
 
 async function answeredElsewhere({ daypass }: ApprovalRequest, open: OpenRun): Promise<null> {
-  const entries = await daypass.authority.entries(open)
+  // What the watch saw may not be stored yet; the tree is answered when it is, so it comes first.
   const found = await daypass.authority.find(open.run)
+  const entries = await daypass.authority.entries(open)
   if (found?.run.lease?.state === 'active') return null
   const end = entries.findLast((entry) => entry.type === 'lease.ended')
   await daypass.authority.close(open)
