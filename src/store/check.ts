@@ -1,4 +1,4 @@
-import type { StoredReceipt, StoredResult, TreeKey } from './store.ts'
+import type { Artifact, ArtifactKey, StoredReceipt, StoredResult, TreeKey } from './store.ts'
 import { type Batch, LIMITS, type Row, type SettingChange, type Snapshot } from './store.ts'
 
 const HASH = /^[0-9a-f]{64}$/
@@ -101,4 +101,18 @@ export function checkSetting(change: SettingChange): void {
   checkName(change.key, 'key')
   if (change.expected !== null) checkText(change.expected, 'expected', LIMITS.settingBytes)
   if (change.value !== null) checkText(change.value, 'value', LIMITS.settingBytes)
+}
+
+export function checkArtifact(artifact: Artifact): void {
+  checkArtifactKey(artifact)
+  if (artifact.grant !== null) checkName(artifact.grant, 'grant')
+  if (artifact.handle !== null) checkName(artifact.handle, 'handle')
+  checkCount(artifact.expiresAt, 'expiresAt')
+  checkText(artifact.body, 'body', LIMITS.artifactBytes)
+}
+
+export function checkArtifactKey(key: ArtifactKey): void {
+  checkName(key.org, 'org')
+  checkName(key.kind, 'kind')
+  checkName(key.id, 'id')
 }

@@ -8,6 +8,10 @@ export const WRITES = [
   'dropResults',
   'putReceipt',
   'setSetting',
+  'putArtifact',
+  'consumeArtifact',
+  'dropArtifact',
+  'dropArtifactsOf',
   'beat',
   'sweep',
 ] as const satisfies readonly (keyof Store)[]

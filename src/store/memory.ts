@@ -1,6 +1,7 @@
 import type { CallId, Instant, OrgId, RunId, TreeId } from '../core/id.ts'
 import { err, ok, type Result } from '../core/result.ts'
 import * as check from './check.ts'
+import { MemoryArtifacts } from './memory-artifacts.ts'
 import * as store from './store.ts'
 
 /**
@@ -12,6 +13,7 @@ export class MemoryDisk {
   /** `org`, `run` → the tree. */
   readonly runs = new Map<string, TreeId>()
   readonly settings = new Map<string, string>()
+  readonly artifacts = new MemoryArtifacts()
   readonly beats = new Map<string, Instant>()
   epoch = 0
 }
@@ -230,6 +232,41 @@ class Memory implements MemoryStore {
     })
   }
 
+  async putArtifact(artifact: store.Artifact): Promise<void> {
+    check.checkArtifact(artifact)
+    const copy = { ...artifact }
+    return this.#write(() => this.#disk.artifacts.put(copy))
+  }
+
+  async getArtifact(key: store.ArtifactKey): Promise<store.StoredArtifact | null> {
+    this.#checkOpen()
+    return this.#disk.artifacts.get(key)
+  }
+
+  async findArtifact(name: store.ArtifactHandle): Promise<store.StoredArtifact | null> {
+    this.#checkOpen()
+    return this.#disk.artifacts.find(name)
+  }
+
+  async consumeArtifact(key: store.ArtifactKey, at: Instant): Promise<Result<void, 'gone'>> {
+    check.checkArtifactKey(key)
+    check.checkCount(at, 'at')
+    const copy = { ...key }
+    return this.#write(() => this.#disk.artifacts.consume(copy, at))
+  }
+
+  async dropArtifact(key: store.ArtifactKey): Promise<void> {
+    check.checkArtifactKey(key)
+    const copy = { ...key }
+    return this.#write(() => this.#disk.artifacts.drop(copy))
+  }
+
+  async dropArtifactsOf(org: OrgId, grant: string): Promise<void> {
+    check.checkName(org, 'org')
+    check.checkName(grant, 'grant')
+    return this.#write(() => this.#disk.artifacts.dropOf(org, grant))
+  }
+
   async beat(executor: string, at: Instant): Promise<void> {
     check.checkName(executor, 'executor')
     check.checkCount(at, 'at')
@@ -249,6 +286,7 @@ class Memory implements MemoryStore {
       for (const { results } of this.#disk.trees.values()) {
         for (const [call, { expiresAt }] of results) if (expiresAt <= now) results.delete(call)
       }
+      this.#disk.artifacts.sweep(now)
       for (const [executor, at] of this.#disk.beats) {
         if (at < now - store.LIMITS.beatKeptMs) this.#disk.beats.delete(executor)
       }

@@ -114,6 +114,23 @@ const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX executors_by_time ON executors (at);
   `,
+  `
+  CREATE TABLE artifacts (
+    org TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    grant_id TEXT,
+    handle TEXT,
+    expires_at INTEGER NOT NULL,
+    consumed_at INTEGER,
+    body TEXT NOT NULL,
+    PRIMARY KEY (org, kind, id)
+  ) STRICT;
+  CREATE INDEX artifacts_by_grant ON artifacts (org, grant_id) WHERE grant_id IS NOT NULL;
+  CREATE UNIQUE INDEX artifacts_by_handle ON artifacts (org, kind, handle)
+    WHERE handle IS NOT NULL;
+  CREATE INDEX artifacts_by_expiry ON artifacts (expires_at);
+  `,
 ]
 
 export const SCHEMA_VERSION = MIGRATIONS.length

@@ -16,6 +16,10 @@ export const OP = {
   setSetting: 5,
   beat: 6,
   sweep: 7,
+  putArtifact: 8,
+  consumeArtifact: 9,
+  dropArtifact: 10,
+  dropArtifactsOf: 11,
 } as const
 
 /** One a write, in the order of the writes. `refused` stands for conflict, full and exists. */

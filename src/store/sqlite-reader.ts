@@ -111,6 +111,16 @@ export class Reader {
     return (found?.value as string | undefined) ?? null
   }
 
+  async getArtifact({ org, kind, id }: store.ArtifactKey) {
+    const found = this.#get(`${ARTIFACT} AND id = ?`, org, kind, id)
+    return found === undefined ? null : ({ ...found } as unknown as store.StoredArtifact)
+  }
+
+  async findArtifact({ org, kind, handle }: store.ArtifactHandle) {
+    const found = this.#get(`${ARTIFACT} AND handle = ?`, org, kind, handle)
+    return found === undefined ? null : ({ ...found } as unknown as store.StoredArtifact)
+  }
+
   async lastBeat(executor: string): Promise<Instant | null> {
     const found = this.#get('SELECT at FROM executors WHERE executor = ?', executor)
     return (found?.at as Instant | undefined) ?? null
@@ -180,3 +190,6 @@ const RESULT = `SELECT bytes, expires_at AS expiresAt FROM results
 
 const RECEIPT = `SELECT number, at, body FROM receipts
   WHERE org = ? AND tree = ? AND number = ?`
+
+const ARTIFACT = `SELECT org, kind, id, grant_id AS grant, handle, expires_at AS expiresAt,
+  consumed_at AS consumedAt, body FROM artifacts WHERE org = ? AND kind = ?`

@@ -110,7 +110,27 @@ export class Writer {
         return VERDICT.done
       case OP.sweep:
         sql.sweepResults.run(p[0] as number)
+        sql.sweepArtifacts.run(p[0] as number)
         sql.sweepBeats.run((p[0] as number) - LIMITS.beatKeptMs)
+        return VERDICT.done
+      default:
+        return this.#artifact(code, p)
+    }
+  }
+
+  #artifact(code: Flat[number] | undefined, p: Flat): Verdict {
+    const sql = this.#sql
+    switch (code) {
+      case OP.putArtifact:
+        sql.putArtifact.run(...p)
+        return VERDICT.done
+      case OP.consumeArtifact:
+        return sql.consumeArtifact.run(...p).changes === 1 ? VERDICT.done : VERDICT.refused
+      case OP.dropArtifact:
+        sql.dropArtifact.run(...p)
+        return VERDICT.done
+      case OP.dropArtifactsOf:
+        sql.dropArtifactsOf.run(...p)
         return VERDICT.done
       default:
         throw new Error(`unknown write ${String(code)}`)
@@ -179,6 +199,10 @@ const PARAMETERS = {
   [OP.setSetting]: 4,
   [OP.beat]: 2,
   [OP.sweep]: 1,
+  [OP.putArtifact]: 7,
+  [OP.consumeArtifact]: 4,
+  [OP.dropArtifact]: 3,
+  [OP.dropArtifactsOf]: 2,
 } as const
 
 /** Where the write after this append starts. */
@@ -240,6 +264,14 @@ function texts() {
     dropSetting: 'DELETE FROM settings WHERE org = ? AND key = ?',
     beat: `INSERT INTO executors (executor, at) VALUES (?, ?)
       ON CONFLICT DO UPDATE SET at = max(at, excluded.at)`,
+    putArtifact: `INSERT INTO artifacts (org, kind, id, grant_id, handle, expires_at, body)
+      VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org, kind, id) DO UPDATE SET
+      grant_id = excluded.grant_id, handle = excluded.handle, expires_at = excluded.expires_at, body = excluded.body`,
+    consumeArtifact: `UPDATE artifacts SET consumed_at = ?
+      WHERE org = ? AND kind = ? AND id = ? AND consumed_at IS NULL`,
+    dropArtifact: 'DELETE FROM artifacts WHERE org = ? AND kind = ? AND id = ?',
+    dropArtifactsOf: 'DELETE FROM artifacts WHERE org = ? AND grant_id = ?',
+    sweepArtifacts: 'DELETE FROM artifacts WHERE expires_at <= ?',
     sweepResults: 'DELETE FROM results WHERE expires_at <= ?',
     sweepBeats: 'DELETE FROM executors WHERE at < ?',
   } as const

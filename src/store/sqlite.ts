@@ -165,6 +165,37 @@ class SqliteStore implements store.Store {
     return answer(await this.#write([OP.setSetting, org, key, expected, value]), 'conflict')
   }
 
+  async putArtifact(artifact: store.Artifact): Promise<void> {
+    check.checkArtifact(artifact)
+    const { org, kind, id, grant, handle, expiresAt, body } = artifact
+    await this.#write([OP.putArtifact, org, kind, id, grant, handle, expiresAt, body])
+  }
+
+  async getArtifact(key: store.ArtifactKey): Promise<store.StoredArtifact | null> {
+    return this.#read().getArtifact(key)
+  }
+
+  async findArtifact(name: store.ArtifactHandle): Promise<store.StoredArtifact | null> {
+    return this.#read().findArtifact(name)
+  }
+
+  async consumeArtifact(key: store.ArtifactKey, at: Instant): Promise<Result<void, 'gone'>> {
+    check.checkArtifactKey(key)
+    check.checkCount(at, 'at')
+    return answer(await this.#write([OP.consumeArtifact, at, key.org, key.kind, key.id]), 'gone')
+  }
+
+  async dropArtifact(key: store.ArtifactKey): Promise<void> {
+    check.checkArtifactKey(key)
+    await this.#write([OP.dropArtifact, key.org, key.kind, key.id])
+  }
+
+  async dropArtifactsOf(org: OrgId, grant: string): Promise<void> {
+    check.checkName(org, 'org')
+    check.checkName(grant, 'grant')
+    await this.#write([OP.dropArtifactsOf, org, grant])
+  }
+
   async beat(executor: string, at: Instant): Promise<void> {
     check.checkName(executor, 'executor')
     check.checkCount(at, 'at')

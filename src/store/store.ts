@@ -79,12 +79,28 @@ export interface Store {
   /** Compare-and-set; null is "not set", before and after. */
   setSetting(change: SettingChange): Promise<Result<void, 'conflict'>>
 
+  /**
+   * Keeps an artifact of the authorization server; replaces the one before. What is consumed stays
+   * consumed. A handle that another artifact of its kind has fails the write.
+   */
+  putArtifact(artifact: Artifact): Promise<void>
+  /** Returned as stored, even when expired: the caller compares with its own `now`. */
+  getArtifact(key: ArtifactKey): Promise<StoredArtifact | null>
+  findArtifact(name: ArtifactHandle): Promise<StoredArtifact | null>
+  /** Uses an artifact up. `gone`: it was used before, or is not there. Of several callers one wins. */
+  consumeArtifact(key: ArtifactKey, at: Instant): Promise<Result<void, 'gone'>>
+  dropArtifact(key: ArtifactKey): Promise<void>
+  /** Drops every artifact that came from one grant. */
+  dropArtifactsOf(org: OrgId, grant: string): Promise<void>
+
   /** This executor lives. Never goes back. */
   beat(executor: string, at: Instant): Promise<void>
   /** Null: never seen, or forgotten. Both mean that nobody should wait for it. */
   lastBeat(executor: string): Promise<Instant | null>
 
-  /** Drops results that have expired at `now`, and executors not seen for `beatKeptMs`. */
+  /**
+   * Drops results and artifacts that have expired at `now`, and executors not seen for `beatKeptMs`.
+   */
   sweep(now: Instant): Promise<void>
 
   /**
@@ -215,6 +231,34 @@ export interface SettingChange {
   readonly value: string | null
 }
 
+/** What the authorization server calls a code, a token, a session, a client. */
+export interface ArtifactKey {
+  readonly org: OrgId
+  readonly kind: string
+  /** Where it is a secret, its digest: what is stored must not be of use to a reader. */
+  readonly id: string
+}
+
+export interface ArtifactHandle {
+  readonly org: OrgId
+  readonly kind: string
+  readonly handle: string
+}
+
+export interface Artifact extends ArtifactKey {
+  /** The grant with which it is dropped. */
+  readonly grant: string | null
+  /** A second name by which it is found. */
+  readonly handle: string | null
+  readonly expiresAt: Instant
+  /** Opaque: the caller encrypts. */
+  readonly body: string
+}
+
+export interface StoredArtifact extends Artifact {
+  readonly consumedAt: Instant | null
+}
+
 /** What the store has done since it was opened. */
 export interface Counters {
   /** Transactions, each with one sync of the disk. */
@@ -237,6 +281,8 @@ export const LIMITS = {
   snapshotBytes: 64 * 1_048_576,
   receiptBytes: 64 * 1_048_576,
   settingBytes: 1_048_576,
+  /** A client, or a request that waits for a person. */
+  artifactBytes: 262_144,
   /** Ids, keys and words of the index. */
   nameBytes: 4_096,
   resultBytes: 1_048_576,

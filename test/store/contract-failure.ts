@@ -40,6 +40,7 @@ function writesOf(store: () => Store): Record<WriteName, Write> {
       run: (s) => s.setSetting({ org: ORG, key: 'k', expected: null, value: 'v' }),
       seen: async () => (await store().getSetting(ORG, 'k')) === 'v',
     },
+    ...artifactWritesOf(store),
     beat: {
       run: (s) => s.beat('executor', 7),
       seen: async () => (await store().lastBeat('executor')) === 7,
@@ -51,12 +52,39 @@ function writesOf(store: () => Store): Record<WriteName, Write> {
   }
 }
 
+const ARTIFACT = { org: ORG, kind: 'RefreshToken', id: 'old' }
+
+function artifactWritesOf(store: () => Store) {
+  const artifact = { ...ARTIFACT, grant: 'g', handle: null, expiresAt: 50, body: '{}' }
+  const old = () => store().getArtifact(ARTIFACT)
+  return {
+    putArtifact: {
+      run: (s: Store) => s.putArtifact({ ...artifact, id: 'new' }),
+      seen: async () => (await store().getArtifact({ ...ARTIFACT, id: 'new' })) !== null,
+    },
+    consumeArtifact: {
+      run: (s: Store) => s.consumeArtifact(ARTIFACT, 7),
+      seen: async () => (await old())?.consumedAt === 7,
+    },
+    dropArtifact: {
+      run: (s: Store) => s.dropArtifact(ARTIFACT),
+      seen: async () => (await old()) === null,
+    },
+    dropArtifactsOf: {
+      run: (s: Store) => s.dropArtifactsOf(ORG, 'g'),
+      seen: async () => (await old()) === null,
+    },
+  }
+}
+
 export function failure(store: () => Store): void {
   const writes = writesOf(store)
   const prepare = async (): Promise<void> => {
     await store().append(opening('a'))
     const old = { bytes: Buffer.from('old'), expiresAt: 5 }
     await store().putResult({ ...key('a'), call: call('1') }, old)
+    const artifact = { ...ARTIFACT, grant: 'g', handle: null, expiresAt: 50, body: '{}' }
+    await store().putArtifact(artifact)
   }
 
   describe('FAILURE', () => {

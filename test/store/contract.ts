@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe } from 'vitest'
 import type { Store } from '../../src/store/store.ts'
 import { atomicity, closing, concurrency, conflict, durability, order } from './contract-append.ts'
+import { artifacts } from './contract-artifacts.ts'
 import { failure, limits } from './contract-failure.ts'
 import { index, receiptsAndSettings, results, snapshots } from './contract-side.ts'
 
@@ -44,5 +45,6 @@ export function contract(name: string, makePlace: () => Promise<Place>): void {
     snapshots(() => store)
     results(() => store)
     receiptsAndSettings(() => store, another)
+    artifacts(() => store, another)
   })
 }
