@@ -143,6 +143,44 @@ const ROWS: Readonly<Record<Reason, (world: World) => void>> = {
   },
 }
 
+const TOOL = 'tools.doc.read'
+
+/** What the denial of each row names: the run, the line of a lease, the budget, or the fault. */
+const DETERMINED: Readonly<Record<Reason, string>> = {
+  run_unknown: 'run_nobody',
+  tree_closed: 'tree_1',
+  lease_requested: CHILD,
+  lease_ended: CHILD,
+  lease_expired: CHILD,
+  lease_suspended: CHILD,
+  ancestor_ended: ROOT,
+  ancestor_expired: ROOT,
+  ancestor_suspended: ROOT,
+  tool_unknown: TOOL,
+  tool_unmapped: TOOL,
+  definition_changed: TOOL,
+  facts_unsound: 'two values for one argument',
+  guardrail_denied: 'no-friday',
+  denied_by_lease: 'doc',
+  denied_by_ancestor: 'doc',
+  outside_ceiling: 'doc.read',
+  no_grant: 'no grant names the action `doc.erase`; ask for one that does',
+  resource_unresolved:
+    'the grant is limited to certain repos, and the call does not say which it touches; ' +
+    'pass the argument that names it',
+  constraint_failed: 'the argument `n` is missing; pass it so that `{"max":1}`',
+  ancestor_no_grant: 'run_root: no grant names the action `doc.read`; ask for one that does',
+  key_reused: 'call_earlier',
+  call_frozen: 'call_earlier',
+  calls_exhausted: '0',
+  limit_reached: 'doc.read: 0',
+  work_exhausted: '10',
+  usd_exhausted: '2.00 of 1.99 left',
+  until_pending: 'call_other',
+  ask_refused: 'no',
+  asks_exhausted: '20',
+}
+
 function verdict({ tree, command, now }: World) {
   const decision = decide(tree, command, now)
   if (!decision.ok) throw new Error(decision.error.message)
@@ -165,6 +203,14 @@ describe('reasons', () => {
     expect(verdict(world)).toBe(reason)
   })
 
+  test.each(REASONS)('%s says what determined it', (reason) => {
+    const world = soundWorld()
+    ROWS[reason](world)
+    const decision = decide(world.tree, world.command, world.now)
+    const words = DETERMINED[reason]
+    expect(decision).toMatchObject({ ok: true, value: { reply: { determined: words } } })
+  })
+
   // From the last row up: where two rows break the same thing, the earlier one has the last word.
   test.each(REASONS)('%s before all that follow', (reason) => {
     const world = soundWorld()
@@ -180,6 +226,8 @@ describe('reasons', () => {
     expect(verdict(world)).toBe('lease_requested')
     world.tree.phase = 'ended'
     expect(verdict(world)).toBe('lease_ended')
+    const decision = decide(world.tree, world.command, world.now)
+    expect(decision).toMatchObject({ value: { reply: { determined: 'revoked' } } })
   })
 
   test('threat 18: facts that throw are denied and recorded', () => {
@@ -188,8 +236,37 @@ describe('reasons', () => {
     const decision = decide(world.tree, world.command, world.now)
     expect(decision).toMatchObject({
       ok: true,
-      value: { entries: [{ type: 'call.denied', reason: 'facts_unsound' }] },
+      value: {
+        entries: [
+          {
+            type: 'call.denied',
+            reason: 'facts_unsound',
+            determined: 'the facts of this call cannot be read',
+          },
+        ],
+      },
     })
+  })
+
+  test.each<[Partial<Facts>, string]>([
+    [{ touches: [] }, 'the catalog names no action'],
+    [{ usd: '-1' }, 'the price `-1` is not an amount'],
+  ])('unsound facts %j: %s', (change, determined) => {
+    const world = soundWorld()
+    facts(world, change)
+    const decision = decide(world.tree, world.command, world.now)
+    const reply = { reason: 'facts_unsound', determined }
+    expect(decision).toMatchObject({ value: { reply } })
+  })
+
+  test('a dead or suspended lease says why it is so', () => {
+    const world = soundWorld()
+    Object.assign(own(world), { state: 'suspended', suspendedWhy: 'denials' })
+    const first = decide(world.tree, world.command, world.now)
+    expect(first).toMatchObject({ value: { reply: { determined: 'denials' } } })
+    Object.assign(own(world), { state: 'ended', endReason: 'exhausted' })
+    const second = decide(world.tree, world.command, world.now)
+    expect(second).toMatchObject({ value: { reply: { determined: 'exhausted' } } })
   })
 
   test('threat 19: the order of grants, denials and touches does not change the verdict', () => {
