@@ -55,7 +55,9 @@ export class Attempt {
     for (const [index, { command }] of batch.entries()) {
       if (this.rows.length >= BATCH_ROWS_MAX || this.#bytes >= BATCH_BYTES_MAX) return
       try {
-        if (command === null || command.do === 'close') this.#fold(clock)
+        const folds = command === null || command.do === 'close'
+        // What does not fit is written by the next attempt, before this command.
+        if (folds && !this.#fold(clock)) return
         const answer = command === null ? DONE : this.#one(command, clock)
         this.answers.push(answer)
       } catch (thrown) {
@@ -65,11 +67,14 @@ export class Attempt {
     }
   }
 
-  #fold(clock: () => Instant): void {
+  /** False: more have repeated than one append holds. */
+  #fold(clock: () => Instant): boolean {
     for (const [denial, times] of this.repeats) {
+      if (this.rows.length >= BATCH_ROWS_MAX || this.#bytes >= BATCH_BYTES_MAX) return false
       this.#one({ do: 'fold', denial, times }, clock)
+      this.repeats.delete(denial)
     }
-    this.repeats.clear()
+    return true
   }
 
   /** Throws only when an entry cannot be folded. */

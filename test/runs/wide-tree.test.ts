@@ -6,7 +6,18 @@ import { newId } from '../../src/runs/new-id.ts'
 import type { Runs } from '../../src/runs/runs.ts'
 import { withFaults } from '../../src/store/faults.ts'
 import { openMemory } from '../../src/store/memory.ts'
-import { authorize, kindOf, MAINTAINER, must, type Opened, openRun, runsOf } from './support.ts'
+import {
+  authorize,
+  factsOf,
+  kindOf,
+  ledgerOf,
+  MAINTAINER,
+  must,
+  type Opened,
+  openRun,
+  revoke,
+  runsOf,
+} from './support.ts'
 
 const BRANCHES = 5
 const DELEGATE = { maxDepth: 2, maxChildren: 1000, ask: false }
@@ -55,4 +66,35 @@ test('a tree with as many runs as there can be ends in one append', async () => 
   expect(appends).toEqual([60 + RUNS_PER_TREE_MAX, 1])
   const tree = (await runs.tree(opened).read({ fresh: true }))!
   expect([...tree.runs.values()].filter(({ lease }) => lease!.state !== 'ended')).toEqual([])
+})
+
+test('more repeated denials than one append holds are written before the tree is closed', async () => {
+  const store = openMemory()
+  const runs = runsOf(store)
+  const delegate = { maxDepth: 1, maxChildren: 1000, ask: false }
+  const opened = await openRun(runs, { delegate, maxToolCalls: null })
+  const { lease, envelope } = (await runs.tree(opened).read())!.runs.get(opened.run)!
+  const { terms, promptHash, rule } = lease!
+  const narrower = { ...terms, delegate: null, expiresInSeconds: terms.expiresInSeconds - 1 }
+  const children = Array.from({ length: 90 }, () => newId('run') as RunId)
+  const delegated = children.map((run) => {
+    const child = { lease: newId('lease'), terms: narrower, promptHash, envelope, rule }
+    return runs.execute(opened, { do: 'delegate', parent: opened.run, run, ...child } as Command)
+  })
+  for (const reply of await Promise.all(delegated)) must(reply)
+  for (let times = 0; times < 3; times++) {
+    const calls = children.flatMap((run) =>
+      Array.from({ length: 50 }, (_, at) =>
+        authorize(runs, { run }, { facts: factsOf('secret.read', { at }) }),
+      ),
+    )
+    await Promise.all(calls.map((call) => runs.execute(opened, call)))
+  }
+  must(await runs.execute(opened, revoke(opened.run)))
+  must(await runs.execute(opened, { do: 'close' }))
+  const entries = await ledgerOf(store, opened)
+  const again = entries.filter((entry) => entry.type === 'call.denied_again')
+  expect(again).toHaveLength(90 * 50)
+  expect(again.every(({ command }) => command.times === 2)).toBe(true)
+  expect(entries.at(-1)!.type).toBe('tree.closed')
 })
