@@ -180,10 +180,10 @@ function checkLimits(child: Terms, parent: Terms): string | null {
 /** Each level may delegate one level less than the one above. */
 function checkDelegate(child: Terms, parent: Terms): string | null {
   if (child.delegate === null) return null
-  const levels = parent.delegate === null ? 0 : parent.delegate.maxDepth - 1
-  if (parent.delegate === null || levels < 1) {
+  if (parent.delegate === null || parent.delegate.maxDepth <= 1) {
     return "the parent leaves no level below the child; leave out the child's delegate"
   }
+  const levels = parent.delegate.maxDepth - 1
   return delegateExcess(child.delegate, { ...parent.delegate, maxDepth: levels })
 }
 
@@ -203,9 +203,11 @@ function checkReceipt(child: Terms, parent: Terms): string | null {
 
 /** A child that names nobody is approved by whom the configuration says, as any lease. */
 function checkApprovers(child: Terms, parent: Terms): string | null {
-  const other = child.approvers?.find((person) => !(parent.approvers ?? [person]).includes(person))
+  const { approvers } = parent
+  if (approvers === null || child.approvers === null) return null
+  const other = child.approvers.find((person) => !approvers.includes(person))
   if (other === undefined) return null
-  const own = (parent.approvers ?? []).map(quote).join(', ')
+  const own = approvers.map(quote).join(', ')
   return `the parent names ${own}, the child ${quote(other)}; write one of the parent's`
 }
 

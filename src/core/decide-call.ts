@@ -132,7 +132,7 @@ export function decideAnswer(
   const run = tree.runs.get(ask.run)!
   if (isOver(tree, run, now)) return refuse('lease_ended', 'the run is over: this ask is void')
   if (ask.state !== 'pending') {
-    return refuse('ask_not_pending', `answered already${ask.by === null ? '' : ` by ${ask.by}`}`)
+    return refuse('ask_not_pending', `${ask.by} has answered already`)
   }
   if (now >= ask.deadline) return refuse('ask_expired', 'nobody answered in time: refused')
   if ('policy' in command.by) return refuse('policy_not_allowed', 'a person must answer an ask')

@@ -22,13 +22,11 @@ export function decideDelegate(tree: Tree, command: Of<'delegate'>, now: Instant
   if (dead !== undefined) return refuse('lease_not_active', `the lease of ${dead.id} is not active`)
   const lease = parent.lease!
   const { delegate } = lease.terms
-  if (delegate === null || delegate.maxDepth < 1) {
-    return refuse('cannot_delegate', 'this lease allows no subagents')
-  }
+  if (delegate === null) return refuse('cannot_delegate', 'this lease allows no subagents')
   if (parent.depth + 1 > DEPTH_MAX) {
     return refuse('depth_exceeded', `a run tree is at most ${DEPTH_MAX} levels below its root`)
   }
-  const alive = parent.children.filter((id) => tree.runs.get(id)!.lease?.state !== 'ended')
+  const alive = parent.children.filter((id) => tree.runs.get(id)!.lease!.state !== 'ended')
   if (alive.length >= delegate.maxChildren) {
     return refuse('too_many_children', `at most ${delegate.maxChildren} subagents at a time`)
   }
@@ -61,8 +59,8 @@ export function decideDelegate(tree: Tree, command: Of<'delegate'>, now: Instant
 /** What the parent cannot reserve for the child, in words; null if it can reserve all. */
 function lackOf(terms: Lease['terms'], parent: Lease): string | null {
   const wanted = reservationOf(terms, parent.terms)
-  const calls = callsLeft(parent)
-  if (calls !== null && wanted.calls > calls) {
+  const calls = callsLeft(parent) ?? Number.POSITIVE_INFINITY
+  if (wanted.calls > calls) {
     return `the parent has ${calls} calls left; the subagent wants ${wanted.calls}`
   }
   for (const [action, count] of Object.entries(wanted.byAction)) {

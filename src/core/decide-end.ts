@@ -154,11 +154,10 @@ export function decideClose(tree: Tree, command: Of<'close'>, now: Instant): Dec
   if (tree.phase === 'open') return refuse('tree_not_ended', 'the run has not ended')
   const waiting = [...tree.calls.values()].filter(({ state }) => state === 'in_flight')
   const here = { seq: tree.seq + 1, at: now, command } as const
-  const isOver = tree.waitUntil !== null && now >= tree.waitUntil
   if (waiting.length > 0 && tree.phase === 'ended') {
     return done({ ...here, type: 'tree.closing', waitUntil: now + CLOSE_WAIT_SECONDS * 1000 })
   }
-  if (waiting.length > 0 && !isOver) {
+  if (waiting.length > 0 && now < tree.waitUntil!) {
     return refuse('calls_in_flight', `${waiting.length} calls have not answered yet`)
   }
   const unanswered = [...tree.calls.values()]

@@ -291,8 +291,8 @@ function judgeAsk(
   if (!needsAsk(chain, c.facts, grants)) return null
   const run = chain[0]!
   const binding = bindingOf(run, c.facts)
-  const id = tree.askByBinding.get(binding)
-  const ask = id === undefined ? undefined : tree.asks.get(id)
+  // No ask has the id of none.
+  const ask = tree.asks.get(tree.askByBinding.get(binding)!)
   if (ask !== undefined) {
     if (ask.state === 'refused') return deny('ask_refused', ask.reason ?? ask.id)
     if (ask.state === 'pending' && now < ask.deadline) {

@@ -125,6 +125,76 @@ describe('threat 63: a child that exceeds its parent is refused', () => {
     expect(attenuates(child({ delegate: null }), parent).ok).toBe(true)
   })
 
+  test('limits: an action that the child limits otherwise, without being granted it', () => {
+    const part = { limits: { 'b.create': 2 }, ...only({ actions: ['a'] }) }
+    expect(attenuates(child(part), PARENT)).toMatchObject({ error: { dimension: 'limits' } })
+  })
+
+  test('ask: one that the child asks for anyway need not be asked for in the words of the parent', () => {
+    const parent = { ...PARENT, ask: ['b.*'] }
+    const part = { ask: ['b.merge'], ...only({ actions: ['b.merge'] }) }
+    expect(attenuates(child(part), parent).ok).toBe(true)
+    const unasked = { ask: ['b.merge'], ...only({ actions: ['b.merge', 'b.create'] }) }
+    expect(attenuates(child(unasked), parent)).toMatchObject({ error: { dimension: 'ask' } })
+  })
+
+  test('terms that are not valid are nothing to compare', () => {
+    expect(() => attenuates(child({ deny: ['**.**'] }), PARENT)).toThrow('invalid terms: `**.**`')
+  })
+
+  test.each<[Partial<Terms>, Partial<Terms>, string]>([
+    // the child's, the parent's, the whole message: both values, and what to write
+    [
+      { maxToolCalls: 31 },
+      {},
+      'the parent has 30 calls, the child 31 calls; write 30 calls or less',
+    ],
+    [
+      { maxToolCalls: null },
+      {},
+      'the parent has 30 calls, the child no limit; write 30 calls or less',
+    ],
+    [{ usd: '2.01' }, {}, 'the parent has "2.00", the child "2.01"; write "2.00" or less'],
+    [{ usd: null }, {}, 'the parent has "2.00", the child no limit; write "2.00" or less'],
+    [
+      { ask: [] },
+      {},
+      'the parent asks before each `b.merge`, the child may do `b.*` unasked; ' +
+        "add `b.merge` to the child's ask",
+    ],
+    [
+      { ceiling: null },
+      { ceiling: ['a', 'c'] },
+      "the parent's ceiling is `a`, `c`, the child may do `b.*`; " +
+        'repeat the ceiling or leave the action out',
+    ],
+    [
+      { ceiling: null },
+      { ceiling: [] },
+      "the parent's ceiling is nothing, the child may do `a`; " +
+        'repeat the ceiling or leave the action out',
+    ],
+    [
+      {},
+      { delegate: { maxDepth: 1, maxChildren: 9, ask: true } },
+      "the parent leaves no level below the child; leave out the child's delegate",
+    ],
+    [
+      { approvers: ['eve@example.com'] },
+      {},
+      'the parent names `ann@example.com`, `bob@example.com`, the child `eve@example.com`; ' +
+        "write one of the parent's",
+    ],
+    [
+      { maxToolCalls: 30 },
+      {},
+      "the child's lease permits all that the parent's does; " +
+        'leave out a grant, or write fewer calls or a shorter time',
+    ],
+  ])('%#: in words', (part, above, message) => {
+    expect(attenuates(child(part), { ...PARENT, ...above })).toMatchObject({ error: { message } })
+  })
+
   test('the first dimension that fails is named', () => {
     const both = child({ ...only({ actions: ['c'] }), usd: null })
     expect(attenuates(both, PARENT)).toMatchObject({ error: { dimension: 'grants' } })
