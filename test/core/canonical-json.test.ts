@@ -2,6 +2,7 @@ import canonicalize from 'canonicalize'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { canonicalJson } from '../../src/core/canonical-json.ts'
+import { runs } from './runs.ts'
 
 describe('canonical JSON', () => {
   test('equals the canonicalize package on every JSON value', () => {
@@ -22,7 +23,7 @@ describe('canonical JSON', () => {
       fc.property(value, (json) => {
         expect(canonicalJson(json)).toBe(canonicalize(json))
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     )
   })
 
