@@ -24,6 +24,8 @@ import type { Store, TreeKey } from '../store/store.ts'
 const BADGE_MARGIN_MS = 10 * 60_000
 
 export interface RunRequest {
+  /** Drawn by who has shown the prompt already; absent: drawn here. */
+  readonly run?: RunId
   readonly terms: Terms
   /** The prompt for a run; composed once the run's id is known. */
   readonly prompt: (run: RunId) => Prompt
@@ -81,7 +83,7 @@ export class Authority {
   /** Opens a run and requests its lease. Nobody has said yes yet. */
   async open(request: RunRequest): Promise<Result<OpenRun, Refusal>> {
     const key = { org: this.org, tree: newId('tree') }
-    const run = newId('run')
+    const run = request.run ?? newId('run')
     const prompt = request.prompt(run)
     const hash = promptHash(prompt)
     await this.#keepPrompt(hash, prompt)
