@@ -1,6 +1,7 @@
 import { describe, expect, it, test } from 'vitest'
-import { compileTerms, validateTerms } from '../../src/core/compile.ts'
+import { compileTerms } from '../../src/core/compile.ts'
 import type { Terms } from '../../src/core/lease.ts'
+import { validateGrants, validateTerms } from '../../src/core/validate.ts'
 
 const TERMS: Terms = {
   version: 1,
@@ -130,8 +131,72 @@ describe('validateTerms', () => {
     expect(validateTerms(value)).toEqual({ ok: false, error: ['terms: not a mapping'] })
   })
 
+  test.each<[object, string]>([
+    [{ version: 2 }, 'version: unknown version; write 1'],
+    [{ purpose: ' ' }, 'purpose: not a text of 1 to 4096 characters'],
+    [{ purpose: 'a\ud800' }, 'purpose: not a text of 1 to 4096 characters'],
+    [{ agent: 'a\nb' }, 'agent: has an invisible or control character'],
+    [{ deny: [1] }, 'deny[0]: not a string; write a pattern'],
+    [{ deny: 'a' }, 'deny: not a list'],
+    [{ deny: Array(257).fill('a') }, 'deny: more than 256 items'],
+    [{ approvers: [] }, 'approvers: an empty list; leave it out or name something'],
+    [{ limits: [] }, 'limits: not a mapping'],
+    [{ limits: { 'a.*': 1 } }, 'limits.a.*: `a.*` is a pattern; write one action'],
+    [{ limits: { a: 1_000_001 } }, 'limits.a: not a whole number from 0 to 1000000'],
+    [
+      { limits: Object.fromEntries(Array.from({ length: 257 }, (_, index) => [`a${index}`, 1])) },
+      'limits: more than 256 items',
+    ],
+    [{ onExceed: 'allow' }, 'onExceed: not one of deny, ask, suspend'],
+    [{ expiresInSeconds: 31_622_401 }, 'expiresInSeconds: not a whole number from 1 to 31622400'],
+    [{ usd: 2 }, 'usd: not a decimal string; write "2.00"'],
+    [{ usd: '-0.01' }, 'usd: `-0.01` is negative'],
+    [{ delegate: [] }, 'delegate: not a mapping'],
+    [{ requireReceipt: null }, 'requireReceipt: not true or false'],
+    [{ labels: { '': 'a' } }, 'labels: not a text of 1 to 4096 characters'],
+    [{ grants: [null] }, 'grants[0]: not a mapping'],
+    [grant({ where: { n: 1 } }), 'grants[0].where.n: not a constraint'],
+  ])('%#: says where the fault is, and what to write', (part, words) => {
+    const result = validateTerms({ ...TERMS, ...part })
+    expect(!result.ok && result.error).toEqual([expect.stringMatching(startOf(words))])
+  })
+
+  test.each<[object]>([
+    [{ purpose: 'x'.repeat(4096) }],
+    [{ purpose: 'two\nlines' }],
+    [{ deny: Array(256).fill('a') }],
+    [{ deny: [], ask: [], until: [], grants: [], limits: {}, labels: {} }],
+    [{ limits: { a: 0, b: 1_000_000 } }],
+    [{ limits: Object.fromEntries(Array.from({ length: 256 }, (_, i) => [`a${i}`, 1])) }],
+    [{ expiresInSeconds: 1 }],
+    [{ expiresInSeconds: 31_622_400, workSeconds: 31_622_400, maxToolCalls: 1_000_000 }],
+    [{ notAfter: 0 }],
+    [{ notAfter: 8_640_000_000_000_000 }],
+    [{ usd: '0' }],
+    [{ delegate: { maxDepth: 4, maxChildren: 1, ask: false } }],
+    [{ onExceed: 'suspend' }],
+    [{ ceiling: [] }],
+    [{ labels: { a: '' } }],
+  ])('%#: is within the limits', (part) => {
+    expect(validateTerms({ ...TERMS, ...part })).toEqual({ ok: true, value: true })
+  })
+
+  test('a list of grants is checked as grants of terms are', () => {
+    expect(validateGrants(TERMS.grants)).toEqual({ ok: true, value: true })
+    expect(validateGrants([])).toEqual({ ok: true, value: true })
+    const error = ['grants[0]: not a mapping']
+    expect(validateGrants(['a'])).toEqual({ ok: false, error })
+    expect(validateGrants(null)).toEqual({ ok: false, error: ['grants: not a list'] })
+  })
+
   test('every fault is named', () => {
     const result = validateTerms({ ...TERMS, usd: 2, ask: [1], bogus: 0 })
     expect(!result.ok && result.error.length).toBe(3)
   })
 })
+
+/** The whole message, or its beginning where another part makes the rest. */
+function startOf(words: string): RegExp {
+  const literal = words.replace(/[.*+?^${}()|[\]\\]/gu, '\\$&')
+  return new RegExp(`^${literal}${words.endsWith('constraint') ? '' : '$'}`, 'u')
+}
