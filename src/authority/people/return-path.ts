@@ -1,0 +1,16 @@
+/** A longer one is no page of ours; an authorization request is pushed or this long at most. */
+const RETURN_CHARACTERS_MAX = 4_096
+const ANY_ORIGIN = 'http://own.invalid'
+
+/**
+ * The page to go to after signing in, if it is one of ours; null otherwise (open redirect).
+ * Browsers read `//host` and `/\host` as another host, and drop tabs and line breaks, so the path
+ * is read as they do and written anew.
+ */
+export function ownPath(given: unknown): string | null {
+  if (typeof given !== 'string' || given.length > RETURN_CHARACTERS_MAX) return null
+  if (!/^\/(?![/\\])[\u0021-\u007e]*$/.test(given)) return null
+  const url = URL.parse(given, ANY_ORIGIN)
+  if (url === null || url.origin !== ANY_ORIGIN || url.pathname.startsWith('//')) return null
+  return url.pathname + url.search
+}
