@@ -6,10 +6,12 @@ import { join, resolve } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
 import { createApi } from './authority/api.ts'
 import { Authority } from './authority/authority.ts'
+import { badgeReader } from './authority/badge-reader.ts'
 import { desksOf, hostsByAction, vocabularyOf } from './authority/catalogs.ts'
 import { type Config, EMPTY_CONFIG, loadConfig } from './authority/config.ts'
 import { freshKeys, type Keys, loadKeys } from './authority/keys.ts'
 import { Pinning } from './authority/pinning.ts'
+import type { BadgeReader } from './badge/reader.ts'
 import { type Pins, readPins } from './catalog/pin.ts'
 import type { Instant } from './core/id.ts'
 import { err, ok, type Result } from './core/result.ts'
@@ -80,6 +82,8 @@ export interface Daypass {
   readonly bound: ReadonlyMap<string, Desk>
   readonly config: Config
   readonly keys: Keys
+  /** Whose badge it is: of the gateway and of every endpoint that takes one. */
+  readonly badges: BadgeReader
   readonly vocabulary: Vocabulary
   /** Action → hosts, as the prompt shows them. */
   readonly hosts: Readonly<Record<string, readonly string[]>>
@@ -150,12 +154,13 @@ async function assemble(parts: Parts): Promise<Daypass> {
     org: LOCAL_ORG,
     runs,
     store,
-    key: keys.signing,
+    keys,
     clock,
     issuer: () => url,
     leaseSecondsMax: config.limits.maxExpiresInSeconds,
   })
-  const door = doorOf(parts, { url, runs, desks, upstreams, vocabulary })
+  const badges = badgeReader({ url, keys, clock, runs, ...config.limits })
+  const door = doorOf(parts, { badges, runs, desks, upstreams, vocabulary })
   const operatorToken = randomBytes(32).toString('base64url')
   const pinning = new Pinning({
     ...{ desks, bound: parts.desks, upstreams, pins: parts.pins, folder: options.folder },
@@ -181,6 +186,7 @@ async function assemble(parts: Parts): Promise<Daypass> {
   if (options.servers !== false) upstreams.start()
   return {
     ...{ url, operatorToken, authority, runs, door, upstreams, desks, config, keys, vocabulary },
+    badges,
     bound: parts.desks,
     hosts: hostsByAction(parts.desks.values()),
     close: async () => {
@@ -212,12 +218,14 @@ function upstreamsOf({ config, desks }: Parts, client: ClientInfo): Upstreams {
   return new Upstreams(Object.fromEntries(configs), { client })
 }
 
-/** The door, with a verifier that knows one key: the authority's own. */
+/** The door, with a verifier that knows the authority's own keys, and no others. */
 function doorOf(
   { keys, store, clock, options }: Parts,
-  wired: Pick<CallParts, 'runs' | 'desks' | 'upstreams' | 'vocabulary'> & { readonly url: string },
+  wired: Pick<CallParts, 'runs' | 'desks' | 'upstreams' | 'vocabulary'> & {
+    readonly badges: BadgeReader
+  },
 ): JudgedDoor {
-  const { url, ...shared } = wired
+  const { badges, ...shared } = wired
   const results = new Results({ store, key: keys.derive('results'), clock })
   const tasks = new Tasks()
   shared.runs.listen((tree, entries) => {
@@ -237,14 +245,7 @@ function doorOf(
       rounds: new Rounds(keys.derive('rounds')),
       tasks,
     },
-    {
-      verifier: {
-        issuer: url,
-        audience: `${url}/mcp`,
-        keyOf: (kid) => (kid === keys.signing.kid ? keys.publicKey : null),
-      },
-      onSessionEnd: () => {},
-    },
+    { badges, onSessionEnd: () => {} },
   )
 }
 

@@ -1,4 +1,3 @@
-import { issueBadge } from '../badge/badge.ts'
 import type { Actor, ApprovalRule, Command, Envelope } from '../core/command.ts'
 import type { Of } from '../core/decision.ts'
 import type { Entry } from '../core/entry.ts'
@@ -7,21 +6,16 @@ import type { Terms } from '../core/lease.ts'
 import { RULES_VERSION } from '../core/limits.ts'
 import type { Refusal } from '../core/reason.ts'
 import { err, ok, type Result } from '../core/result.ts'
-import type { Lease, Run, Tree } from '../core/tree.ts'
+import type { Run, Tree } from '../core/tree.ts'
 import { formatDuration } from '../lease-file/duration.ts'
 import { type Prompt, promptHash } from '../lease-file/prompt.ts'
 import { fromRows } from '../ledger/chain.ts'
 import { issueReceipt, type Receipt } from '../ledger/receipt.ts'
-import type { SigningKey } from '../ledger/sign.ts'
 import { newId } from '../runs/new-id.ts'
 import type { Runs } from '../runs/runs.ts'
 import type { Store, TreeKey } from '../store/store.ts'
-
-/**
- * A badge outlives the longest life of its lease by this much, so that an agent reads why it ended
- * instead of a 401.
- */
-const BADGE_MARGIN_MS = 10 * 60_000
+import { BadgeOffice, BEARER, type Holder, type IssuedBadge } from './badges.ts'
+import type { Keys } from './keys.ts'
 
 export interface RunRequest {
   /** Drawn by who has shown the prompt already; absent: drawn here. */
@@ -55,16 +49,15 @@ export class Authority {
   readonly org: OrgId
   readonly #runs: Runs
   readonly #store: Store
-  readonly #key: SigningKey
-  readonly #clock: () => Instant
-  readonly #issuer: () => string
+  readonly #keys: Keys
+  readonly #badges: BadgeOffice
   readonly #leaseSecondsMax: number
 
   constructor(options: {
     org: OrgId
     runs: Runs
     store: Store
-    key: SigningKey
+    keys: Keys
     clock: () => Instant
     /** Issuer and audience: one URL serves both. */
     issuer: () => string
@@ -74,9 +67,8 @@ export class Authority {
     this.org = options.org
     this.#runs = options.runs
     this.#store = options.store
-    this.#key = options.key
-    this.#clock = options.clock
-    this.#issuer = options.issuer
+    this.#keys = options.keys
+    this.#badges = new BadgeOffice(options)
     this.#leaseSecondsMax = options.leaseSecondsMax
   }
 
@@ -109,42 +101,16 @@ export class Authority {
     return ok({ ...key, run, prompt, promptHash: hash })
   }
 
-  /** The badge of a run whose lease is active. */
+  /** The badge of a run whose lease is active, for whoever has it. */
   async badge(run: RunId): Promise<Result<string, Refusal>> {
-    const found = await this.find(run)
-    if (found === null) return unknown(run)
-    const { lease, envelope } = found.run
-    if (lease?.state !== 'active') {
-      return err({ code: 'lease_not_active', message: 'this lease is not active' })
-    }
-    const token = await issueBadge(
-      {
-        ...found.key,
-        run,
-        lease: lease.id,
-        requester: envelope.requester,
-        agent: envelope.agent,
-        expiresAt: this.#lastEnd(lease) + BADGE_MARGIN_MS,
-      },
-      {
-        key: this.#key,
-        issuer: this.#issuer(),
-        audience: `${this.#issuer()}/mcp`,
-        now: this.#clock(),
-        jti: newId('badge'),
-      },
-    )
-    return ok(token)
+    const issued = await this.badgeFor(run, BEARER)
+    return issued.ok ? ok(issued.value.token) : issued
   }
 
-  /**
-   * The latest moment to which a lease can be amended. A badge is in the environment of the agent
-   * and cannot be replaced there, so the first one is good for every amendment.
-   */
-  #lastEnd({ approvedAt, expiresAt, terms }: Lease): Instant {
-    const seconds = Math.max(terms.expiresInSeconds, this.#leaseSecondsMax)
-    const last = Math.max(approvedAt! + seconds * 1000, expiresAt!)
-    return Math.min(last, terms.notAfter ?? last)
+  /** The badge of a run whose lease is active, made out to a client or a key. */
+  async badgeFor(run: RunId, holder: Holder): Promise<Result<IssuedBadge, Refusal>> {
+    const found = await this.find(run)
+    return found === null ? unknown(run) : this.#badges.issue(found.tree, found.run, holder)
   }
 
   /** A command about a run, in the tree that it belongs to. */
@@ -233,7 +199,7 @@ export class Authority {
     const receipt = issueReceipt({
       entries: entries.slice(0, closedAt + 1),
       prompts,
-      key: this.#key,
+      key: this.#keys.signing,
     })
     const body = JSON.stringify(receipt)
     await this.#store.putReceipt(key, { number: 0, at: entries[closedAt]!.at, body })

@@ -1,33 +1,24 @@
 import { createPublicKey } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { KEY_FILE, publicKeysIn, rotateKey } from '../authority/keys.ts'
 import { visible } from '../lease-file/printable.ts'
-import {
-  kidWords,
-  type PublicKeyInfo,
-  publicKeyOf,
-  readPublicKey,
-  readSigningKey,
-  thumbprint,
-} from '../ledger/sign.ts'
+import { kidWords, type PublicKeyInfo, readPublicKey, thumbprint } from '../ledger/sign.ts'
 import { dayOf } from '../ledger/words.ts'
 import { EXIT, Failure } from './exit.ts'
 import { needProject } from './project.ts'
 import { openTerminal } from './terminal.ts'
 
 const TRUST = 'trust'
-const KEY_FILE = 'authority.pem'
 const NO_KEY = 'no key yet; the first run makes one'
 
-/** The public half of this project's own key; null: it has none yet. Makes nothing. */
-export function ownPublicKey(folder: string): PublicKeyInfo | null {
-  const file = join(folder, KEY_FILE)
-  if (!existsSync(file)) return null
-  const key = readSigningKey(readFileSync(file, 'utf8'))
-  if (!key.ok) throw new Failure(`\`${file}\`: ${key.error}`)
-  const made = join(folder, 'authority.made')
-  const validFrom = existsSync(made) ? Number(readFileSync(made, 'utf8')) : 0
-  return publicKeyOf(key.value, { validFrom, validUntil: null })
+/** The public halves of this project's keys, the one in use first; empty: it has none yet. */
+export function ownKeys(folder: string): readonly PublicKeyInfo[] {
+  try {
+    return publicKeysIn(folder)
+  } catch (error) {
+    throw new Failure((error as Error).message)
+  }
 }
 
 /**
@@ -100,15 +91,19 @@ export function trustAdd(file: string, options: { config?: string; json?: boolea
 export function trustList(options: { config?: string; json?: boolean }): number {
   const terminal = openTerminal()
   const { folder } = needProject(options.config)
-  const own = ownPublicKey(folder)
+  const own = ownKeys(folder)
   const keys = pinnedKeys(folder)
   if (options.json) {
     terminal.json({ own, pinned: keys })
     return EXIT.ok
   }
-  if (own !== null) terminal.say(`${kidWords(own.kid)}  this project`)
+  for (const { kid, validUntil } of own) {
+    const until = validUntil === null ? '' : `, until ${dayOf(validUntil)}`
+    terminal.say(`${kidWords(kid)}  this project${until}`)
+  }
   for (const key of keys) terminal.say(`${kidWords(key.kid)}  ${visible(key.name ?? '')}`)
-  if (own === null && keys.length === 0) terminal.say('No key yet. Pin one: daypass trust add FILE')
+  if (own.length === 0 && keys.length === 0)
+    terminal.say('No key yet. Pin one: daypass trust add FILE')
   return EXIT.ok
 }
 
@@ -116,16 +111,19 @@ export function trustList(options: { config?: string; json?: boolean }): number 
 export function keyShow(options: { config?: string; json?: boolean }): number {
   const terminal = openTerminal()
   const { folder } = needProject(options.config)
-  const key = ownPublicKey(folder)
-  if (key === null) throw new Failure(NO_KEY)
+  const [key, ...retired] = ownKeys(folder)
+  if (key === undefined) throw new Failure(NO_KEY)
   const file = join(folder, KEY_FILE)
   if (options.json) {
-    terminal.json({ ...key, file })
+    terminal.json({ ...key, file, retired })
     return EXIT.ok
   }
-  const since = key.validFrom === 0 ? '' : `, since ${dayOf(key.validFrom)}`
-  terminal.say(`${kidWords(key.kid)}${since}`)
+  const since = retired[0]?.validUntil ?? key.validFrom
+  terminal.say(`${kidWords(key.kid)}${since === 0 ? '' : `, since ${dayOf(since)}`}`)
   terminal.say(`  private half: ${file}\n  public half: daypass key export`)
+  for (const { kid, validUntil } of retired) {
+    terminal.say(`${kidWords(kid)}, until ${dayOf(validUntil!)}`)
+  }
   return EXIT.ok
 }
 
@@ -133,8 +131,29 @@ export function keyShow(options: { config?: string; json?: boolean }): number {
 export function keyExport(options: { config?: string; name?: string }): number {
   const terminal = openTerminal()
   const { folder } = needProject(options.config)
-  const key = ownPublicKey(folder)
-  if (key === null) throw new Failure(NO_KEY)
+  const [key] = ownKeys(folder)
+  if (key === undefined) throw new Failure(NO_KEY)
   terminal.out(JSON.stringify({ ...key, name: options.name ?? null }, null, 2))
+  return EXIT.ok
+}
+
+/**
+ * `daypass key rotate`: another key signs from now on. A server that runs takes it up by itself;
+ * badges by the old key stay good until they expire, receipts for ever.
+ */
+export function keyRotate(options: { config?: string; json?: boolean }): number {
+  const terminal = openTerminal()
+  const { folder } = needProject(options.config)
+  if (ownKeys(folder).length === 0) throw new Failure(NO_KEY)
+  const rotated = rotateKey(folder, Date.now())
+  if (!rotated.ok) throw new Failure(`nothing was rotated: ${rotated.error}`)
+  const { from, to } = rotated.value
+  if (options.json) {
+    terminal.json({ from, to })
+    return EXIT.ok
+  }
+  terminal.say(`${terminal.paint('green', '+')} ${kidWords(to.kid)} signs from now on`)
+  terminal.say(`  ${kidWords(from.kid)} stays known: its badges until they expire, its receipts`)
+  terminal.say('  Hand out the new one to whoever checks your receipts: daypass key export')
   return EXIT.ok
 }

@@ -9,7 +9,7 @@ import { RECEIPTS } from './finish.ts'
 import { findProject, vocabularyIn } from './project.ts'
 import { openTerminal } from './terminal.ts'
 import { layoutOf } from './text-tools.ts'
-import { ownPublicKey, pinnedKeys, readKeyFile } from './trust.ts'
+import { ownKeys, pinnedKeys, readKeyFile } from './trust.ts'
 
 export interface VerifyOptions {
   readonly key?: string
@@ -36,8 +36,7 @@ function keysFor(options: VerifyOptions): PublicKeyInfo[] {
   if (options.key !== undefined) return [readKeyFile(options.key)]
   const project = findProject(options.config)
   if (project === null) return []
-  const own = ownPublicKey(project.folder)
-  return [...(own === null ? [] : [own]), ...pinnedKeys(project.folder)]
+  return [...ownKeys(project.folder), ...pinnedKeys(project.folder)]
 }
 
 /** The file as it is named, or a receipt of this project by its name or run. */

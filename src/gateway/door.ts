@@ -1,3 +1,4 @@
+import type { Presented } from '../badge/reader.ts'
 import type { Json, OrgId, RunId, TreeId } from '../core/id.ts'
 import type { Era } from './era.ts'
 import type { JsonObject, RequestId, RpcReply } from './jsonrpc.ts'
@@ -92,12 +93,11 @@ export interface TaskRequest {
  */
 export interface Door {
   /**
-   * Who holds this token. Null for a missing, unknown, expired or revoked badge: the transports
-   * answer
-   * 401. Never an empty identity. `session` is ''. Every request pays for it: at once for a badge
-   * that was seen before, a promise for a new one.
+   * Who holds this badge. Null for one that is missing, unknown, expired or without the proof that
+   * it needs: the transports answer 401. Never an empty identity. `session` is ''. Every request
+   * pays for it: at once for a badge that was seen before, a promise for a new or a bound one.
    */
-  identify(token: string | null): Principal | null | Promise<Principal | null>
+  identify(presented: Presented | null): Principal | null | Promise<Principal | null>
   /** Judges and runs a tool call. Never rejects; whatever resolves is sent to the client. */
   callTool(principal: Principal, request: ToolCallRequest): Promise<RpcReply>
   /** Which of these tools the principal may see. */

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { type Presented, presentedIn } from '../badge/reader.ts'
 import { err, ok, type Result } from '../core/result.ts'
 
 /** Hosts under which a gateway on this machine is reached. */
@@ -9,6 +10,7 @@ const ONCE_ONLY = new Set([
   'authorization',
   'content-length',
   'content-type',
+  'dpop',
   'host',
   'idempotency-key',
   'mcp-method',
@@ -71,10 +73,11 @@ export function repeatedHeader(req: IncomingMessage): string | null {
   return null
 }
 
-/** The bearer token; null when there is none, or another scheme. */
-export function bearerToken(req: IncomingMessage): string | null {
-  const match = /^bearer ([A-Za-z0-9._~+/-]+=*)$/i.exec(req.headers.authorization ?? '')
-  return match?.[1] ?? null
+/** The badge of a request to the MCP endpoint; null when there is none, or another scheme. */
+export function presentedBadge(req: IncomingMessage): Presented | null {
+  const { authorization = null, dpop } = req.headers
+  const proof = typeof dpop === 'string' ? dpop : null
+  return presentedIn({ authorization, dpop: proof }, { method: req.method ?? '', path: '/mcp' })
 }
 
 /** Reads the body up to the limit. */

@@ -1,11 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { PROOF_ALGORITHMS } from '../badge/dpop.ts'
+import type { Presented } from '../badge/reader.ts'
 import { answer } from './dispatch.ts'
 import type { Door, Principal } from './door.ts'
 import type { Gate } from './gate.ts'
 import {
-  bearerToken,
   checkHost,
   type HostRules,
+  presentedBadge,
   type Refusal,
   readBody,
   repeatedHeader,
@@ -108,10 +110,10 @@ class Endpoint {
       const error = { code: HEADER_MISMATCH, message: `the header \`${repeated}\` comes twice` }
       return sendJson(res, 400, responseText(null, { error }))
     }
-    const token = bearerToken(req)
-    const found = this.#gate.door.identify(token)
+    const presented = presentedBadge(req)
+    const found = this.#gate.door.identify(presented)
     const principal = found instanceof Promise ? await found : found
-    if (principal === null) return this.#challenge(res, token)
+    if (principal === null) return this.#challenge(res, presented)
     if (req.method === 'POST') return this.#post(req, res, principal)
     const post = legacyPost(req, res, principal, acceptsOf(req))
     const modern = post.version !== null && isModernVersion(post.version)
@@ -123,12 +125,15 @@ class Endpoint {
   }
 
   /** Threat 28: without a valid badge there is no identity, and nothing further is looked at. */
-  #challenge(res: ServerResponse, token: string | null): void {
+  #challenge(res: ServerResponse, presented: Presented | null): void {
     const parts: string[] = []
-    if (token !== null) parts.push('error="invalid_token"')
+    if (presented !== null) parts.push('error="invalid_token"')
     if (this.#metadataUrl !== null) parts.push(`resource_metadata="${this.#metadataUrl}"`)
-    const challenge = parts.length === 0 ? 'Bearer' : `Bearer ${parts.join(', ')}`
-    const message = 'no valid badge: it is missing, unknown, expired or revoked'
+    const isProof = presented?.scheme === 'dpop'
+    // RFC 9449 §7.1.
+    if (isProof) parts.push(`algs="${PROOF_ALGORITHMS.join(' ')}"`)
+    const challenge = [isProof ? 'DPoP' : 'Bearer', parts.join(', ')].join(' ').trim()
+    const message = 'no valid badge: it is missing, unknown, expired, revoked or without its proof'
     const body = responseText(null, rpcError(INVALID_REQUEST, message))
     sendJson(res, 401, body, { 'www-authenticate': challenge, connection: 'close' })
   }

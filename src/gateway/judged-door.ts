@@ -1,9 +1,9 @@
-import type { BadgeVerifier } from '../badge/badge.ts'
-import { type Badge, tokenHash, verifyBadge } from '../badge/badge.ts'
+import type { Badge } from '../badge/badge.ts'
+import type { BadgeReader, Presented } from '../badge/reader.ts'
 import { chainOf, isOver, isUsable } from '../core/chain.ts'
 import { namesTool } from '../core/judge.ts'
 import { deniesAction, matchesAction } from '../core/pattern.ts'
-import type { Lease, Run, Tree } from '../core/tree.ts'
+import type { Lease, Run } from '../core/tree.ts'
 import { passCall, passMethod } from './call.ts'
 import type {
   Door,
@@ -17,46 +17,24 @@ import type { RpcReply } from './jsonrpc.ts'
 import type { CallParts } from './passage.ts'
 import { passTask } from './task-call.ts'
 
-/** Badges that were verified; a cache, since state is decided on at every use. */
-const VERIFIED_MAX = 10_000
-
 /** The door of the gateway: identifies by badge, shows what the lease grants, judges every call. */
 export class JudgedDoor implements Door {
   readonly #parts: CallParts
-  readonly #verifier: BadgeVerifier
+  readonly #badges: BadgeReader
   readonly #onSessionEnd: (principal: Principal) => void
-  readonly #verified = new Map<string, Badge>()
 
   constructor(
     parts: CallParts,
-    options: { verifier: BadgeVerifier; onSessionEnd: (principal: Principal) => void },
+    options: { badges: BadgeReader; onSessionEnd: (principal: Principal) => void },
   ) {
     this.#parts = parts
-    this.#verifier = options.verifier
+    this.#badges = options.badges
     this.#onSessionEnd = options.onSessionEnd
   }
 
-  identify(token: string | null): Principal | null | Promise<Principal | null> {
-    if (token === null) return null
-    const known = this.#verified.get(tokenHash(token))
-    if (known === undefined) return this.#verify(token)
-    return this.#parts.clock() < known.expiresAt ? principalOf(known) : null
-  }
-
-  async #verify(token: string): Promise<Principal | null> {
-    const verified = await verifyBadge(token, this.#verifier, this.#parts.clock())
-    if (!verified.ok) return null
-    const badge = verified.value
-    // A run that the store does not know is nobody (threat 28). A store that cannot say is no
-    // answer: the request fails, and the client keeps its badge.
-    const live = this.#parts.runs.tree(badge)
-    const isKnown = (tree: Tree | null) => tree?.runs.get(badge.run)?.lease?.id === badge.lease
-    if (!isKnown(await live.read()) && !isKnown(await live.read({ fresh: true }))) return null
-    if (this.#verified.size >= VERIFIED_MAX) {
-      this.#verified.delete(this.#verified.keys().next().value!)
-    }
-    this.#verified.set(tokenHash(token), badge)
-    return principalOf(badge)
+  identify(presented: Presented | null): Principal | null | Promise<Principal | null> {
+    const badge = presented === null ? null : this.#badges.read(presented)
+    return badge instanceof Promise ? badge.then(principalOf) : principalOf(badge)
   }
 
   callTool(principal: Principal, request: ToolCallRequest): Promise<RpcReply> {
@@ -138,7 +116,9 @@ const LISTED: Readonly<Record<string, string>> = {
   'prompts/list': 'mcp.prompt.get',
 }
 
-function principalOf({ org, tree, run }: Badge): Principal {
+function principalOf(badge: Badge | null): Principal | null {
+  if (badge === null) return null
+  const { org, tree, run } = badge
   return { org, tree, run, session: '' }
 }
 

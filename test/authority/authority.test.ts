@@ -30,9 +30,16 @@ beforeEach(() => {
   runs = new Runs({ store, clock: Date.now, executor: 'exec_test' })
   const org = 'local'
   const clock = Date.now
-  const key = keys.signing
   const leaseSecondsMax = 2 * HOUR
-  authority = new Authority({ org, runs, store, key, clock, leaseSecondsMax, issuer: () => issuer })
+  authority = new Authority({
+    org,
+    runs,
+    store,
+    keys,
+    clock,
+    leaseSecondsMax,
+    issuer: () => issuer,
+  })
 })
 
 function open(terms: Terms = termsOf()) {
@@ -82,7 +89,7 @@ describe('a run', () => {
     expect(right).toMatchObject({ ok: true })
     const badge = await authority.badge(run.run)
     if (!badge.ok) throw new Error(badge.error.message)
-    const keyOf = () => keys.publicKey
+    const keyOf = () => createPublicKey(keys.signing.privateKey)
     const verifier = { issuer, audience: `${issuer}/mcp`, keyOf }
     const verified = await verifyBadge(badge.value, verifier, Date.now())
     expect(verified).toMatchObject({ ok: true, value: { run: run.run, org: 'local' } })
@@ -107,7 +114,8 @@ describe('a run', () => {
   async function lifeOf(run: RunId) {
     const badge = await authority.badge(run)
     if (!badge.ok) throw new Error(badge.error.message)
-    const verifier = { issuer, audience: `${issuer}/mcp`, keyOf: () => keys.publicKey }
+    const keyOf = () => createPublicKey(keys.signing.privateKey)
+    const verifier = { issuer, audience: `${issuer}/mcp`, keyOf }
     const verified = await verifyBadge(badge.value, verifier, Date.now())
     if (!verified.ok) throw new Error(verified.error)
     const lease = (await authority.find(run))!.run.lease!
@@ -184,9 +192,8 @@ describe('keys', () => {
       expect(statSync(join(home, name)).mode & 0o777).toBe(0o600)
     }
     expect(statSync(home).mode & 0o777).toBe(0o700)
-    const spki = { type: 'spki', format: 'pem' } as const
-    const pub = createPublicKey(readFileSync(join(home, 'authority.pem'))).export(spki)
-    expect(first.publicKey.export(spki)).toEqual(pub)
+    const pub = createPublicKey(readFileSync(join(home, 'authority.pem'))).export({ format: 'jwk' })
+    expect(first.info.publicKey).toEqual(pub)
   })
 
   test.each(['authority.pem', 'secret'])('a damaged `%s` is not replaced', (name) => {

@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SignJWT } from 'jose'
@@ -54,7 +54,11 @@ async function badgeWith(
       run: opened.run,
       lease: lease!.id,
       requester: envelope.requester,
+      client: envelope.agent,
       agent: envelope.agent,
+      above: [],
+      jkt: null,
+      issuedAt: Date.now(),
       expiresAt: Date.now() + 600_000,
       ...change,
     },
@@ -62,8 +66,8 @@ async function badgeWith(
       key: keys.signing,
       issuer: url,
       audience: `${url}/mcp`,
-      now: Date.now(),
       jti: 'j',
+      revision: 1,
       ...options,
     },
   )
@@ -261,7 +265,8 @@ async function signed(forgery: Forgery): Promise<string> {
     const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
     return `${part(header)}.${part(claims)}.`
   }
-  const shared = keys.publicKey.export({ type: 'spki', format: 'der' })
+  const ours = createPublicKey(keys.signing.privateKey)
+  const shared = ours.export({ type: 'spki', format: 'der' })
   const own = forgery.key === 'theirs' ? theirs.privateKey : keys.signing.privateKey
   const key = header.alg === 'HS256' ? new Uint8Array(shared) : own
   return new SignJWT(claims).setProtectedHeader(header as { alg: string }).sign(key)

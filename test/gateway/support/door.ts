@@ -1,3 +1,4 @@
+import type { Presented } from '../../../src/badge/reader.ts'
 import { toClient } from '../../../src/gateway/dispatch.ts'
 import type {
   Door,
@@ -30,7 +31,8 @@ export class TestDoor implements Door {
     this.tokens.set('bob', principalOf('bob'))
   }
 
-  identify(token: string | null): Principal | null | Promise<Principal | null> {
+  identify(presented: Presented | null): Principal | null | Promise<Principal | null> {
+    const token = presented?.token ?? null
     const known = token === null ? null : (this.tokens.get(token) ?? null)
     // Both ways that a door may answer.
     return known?.run === 'run_bob' || token?.startsWith('ey') ? Promise.resolve(known) : known
