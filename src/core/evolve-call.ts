@@ -62,6 +62,7 @@ function applyAllowed(tree: Tree, entry: EntryOf<'call.allowed'>): void {
     does: doesOf(facts),
     usd,
     idempotent: facts.idempotent,
+    ask: determined.ask,
     state: 'in_flight',
     outcome: null,
     isDoubtful: false,

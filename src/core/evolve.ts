@@ -86,6 +86,7 @@ function newLease(
     rule: command.rule,
     requestedAt: at,
     approvedAt: null,
+    approvedBy: null,
     expiresAt: null,
     endedAt: null,
     endReason: null,
@@ -105,8 +106,11 @@ function apply(tree: Tree, entry: Exclude<Entry, EntryOf<'tree.opened'>>): void 
     case 'lease.requested':
       tree.runs.get(entry.command.run)!.lease = newLease(entry.command, entry.at)
       return
-    case 'lease.approved':
-      return activate(tree.runs.get(entry.command.run)!.lease!, entry.at, entry.expiresAt)
+    case 'lease.approved': {
+      const lease = tree.runs.get(entry.command.run)!.lease!
+      lease.approvedBy = entry.command.by
+      return activate(lease, entry.at, entry.expiresAt)
+    }
     case 'run.delegated':
       return applyDelegated(tree, entry)
     case 'lease.amended':

@@ -1,4 +1,4 @@
-import type { ApprovalRule, Envelope, Outcome } from './command.ts'
+import type { Actor, ApprovalRule, Envelope, Outcome } from './command.ts'
 import type { CompiledTerms } from './compile.ts'
 import type { Dossier, EndReason } from './entry.ts'
 import type { Facts } from './facts.ts'
@@ -65,6 +65,8 @@ export interface Lease {
   readonly rule: ApprovalRule
   readonly requestedAt: Instant
   approvedAt: Instant | null
+  /** Null too for a child's lease that needed no answer of its own. */
+  approvedBy: Actor | null
   /** Known from approval on. */
   expiresAt: Instant | null
   endedAt: Instant | null
@@ -106,6 +108,8 @@ export interface Call {
   readonly does: string
   readonly usd: string
   readonly idempotent: boolean
+  /** The ask whose yes this call has used. */
+  readonly ask: AskId | null
   /** `frozen`: unknown outcome; `free`: a person said that it did not happen. */
   state: 'in_flight' | 'succeeded' | 'failed' | 'frozen' | 'deferred' | 'free'
   outcome: Outcome | null

@@ -65,6 +65,7 @@ function earlier(world: World, change: { argsDigest?: string; state?: 'frozen' }
     does: '',
     usd: '0',
     idempotent: false,
+    ask: null,
     state: 'succeeded' as const,
     outcome: null,
     isDoubtful: false,
