@@ -11,6 +11,7 @@ import { desksOf, hostsByAction, vocabularyOf } from './authority/catalogs.ts'
 import { type Config, EMPTY_CONFIG, loadConfig } from './authority/config.ts'
 import { freshKeys, type Keys, loadKeys } from './authority/keys.ts'
 import { Pinning } from './authority/pinning.ts'
+import { Programs, programsOf } from './authority/programs.ts'
 import type { BadgeReader } from './badge/reader.ts'
 import { type Pins, readPins } from './catalog/pin.ts'
 import type { Instant } from './core/id.ts'
@@ -108,13 +109,16 @@ export async function startDaypass(options: DaypassOptions): Promise<Result<Dayp
   )
   const pins = readPinsOf(options.folder)
   if (!pins.ok) problems.push(pins.error)
-  if (problems.length > 0 || !pins.ok) return err(problems)
+  const programs = Programs.open(programsOf(config.servers, options.configFile), options.folder)
+  if (!programs.ok) problems.push(programs.error)
+  if (problems.length > 0 || !pins.ok || !programs.ok) return err(problems)
   const clock = options.clock ?? Date.now
   let store: Store | null = null
   try {
     const keys = options.folder === null ? freshKeys(clock()) : loadKeys(options.folder, clock())
     store = await openStore(options)
-    return ok(await assemble({ options, config, desks, pins: pins.value, clock, keys, store }))
+    const accepted = { pins: pins.value, programs: programs.value }
+    return ok(await assemble({ options, config, desks, ...accepted, clock, keys, store }))
   } catch (error) {
     // A port in use, a damaged key, a database that was restored: nothing stays open.
     await store?.close()
@@ -134,6 +138,7 @@ interface Parts {
   readonly config: Config
   readonly desks: ReadonlyMap<string, Desk>
   readonly pins: Pins
+  readonly programs: Programs
   readonly clock: () => Instant
   readonly keys: Keys
   readonly store: Store
@@ -145,7 +150,9 @@ async function assemble(parts: Parts): Promise<Daypass> {
   const serverInfo = { name: 'daypass', version: VERSION }
   const runs = new Runs({ store, clock, executor: newId('exec') })
   const upstreams = upstreamsOf(parts, serverInfo)
-  const desks = new Desks({ desks: parts.desks, upstreams, pins: parts.pins, store })
+  const desks = new Desks({
+    ...{ desks: parts.desks, upstreams, pins: parts.pins, programs: parts.programs, store },
+  })
   // Before anything is judged: leases of before a restoration end here (threat 62).
   await runs.start()
   const http = createServer()
@@ -163,7 +170,8 @@ async function assemble(parts: Parts): Promise<Daypass> {
   const door = doorOf(parts, { badges, runs, desks, upstreams, vocabulary })
   const operatorToken = randomBytes(32).toString('base64url')
   const pinning = new Pinning({
-    ...{ desks, bound: parts.desks, upstreams, pins: parts.pins, folder: options.folder },
+    ...{ desks, bound: parts.desks, upstreams, folder: options.folder },
+    ...{ pins: parts.pins, programs: parts.programs },
     pinned: () => door.toolsChanged(),
   })
   const api = createApi({

@@ -11,6 +11,7 @@ import {
 import { err, ok, type Result } from '../core/result.ts'
 import type { Desk, Desks } from '../gateway/desk.ts'
 import type { Upstreams } from '../gateway/upstreams.ts'
+import type { Programs } from './programs.ts'
 
 /** Below `.daypass`: accepted definitions, each in a file that has its hash for a name. */
 const KEPT = 'definitions'
@@ -38,6 +39,7 @@ export class Pinning {
   readonly #desks: Desks
   readonly #bound: ReadonlyMap<string, Desk>
   readonly #upstreams: Upstreams
+  readonly #programs: Programs
   readonly #folder: string | null
   readonly #pinned: () => void
   /** Without a folder: as long as the process. */
@@ -49,6 +51,7 @@ export class Pinning {
     readonly bound: ReadonlyMap<string, Desk>
     readonly upstreams: Upstreams
     readonly pins: Pins
+    readonly programs: Programs
     /** `.daypass`; null: everything in memory. */
     readonly folder: string | null
     /** Told of every acceptance. */
@@ -57,6 +60,7 @@ export class Pinning {
     this.#desks = options.desks
     this.#bound = options.bound
     this.#upstreams = options.upstreams
+    this.#programs = options.programs
     this.#pins = options.pins
     this.#folder = options.folder
     this.#pinned = options.pinned
@@ -82,6 +86,7 @@ export class Pinning {
     if (presented === null) return err({ code: 'tool_unknown' })
     const { definition } = presented.check
     if (definition !== hash) return err({ code: 'definition_changed', presented: definition })
+    this.#programs.accept(server, tool)
     const pins = mergePin(this.#pins, { server, tool, hash })
     if (this.#folder !== null) {
       const file = join(this.#folder, 'pins.json')

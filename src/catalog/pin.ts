@@ -77,6 +77,7 @@ export type ToolFlag =
   | TextFlag
   | { readonly flag: 'duplicate_name'; readonly where: string; readonly words: string }
   | { readonly flag: 'annotation'; readonly where: string; readonly words: string }
+  | { readonly flag: 'program'; readonly where: string; readonly words: string }
 
 /**
  * Compares what a server presents with the catalog and the person's own pins. Every presented tool
@@ -109,6 +110,16 @@ export function checkTools(
       }),
     ),
   ]
+}
+
+/** The check of a tool of another program than was accepted under this name (threat 32). */
+export function ofAnotherProgram(check: ToolCheck): ToolCheck {
+  if (check.status === 'missing') return check
+  const words =
+    'another program than the accepted one: its command, environment, address or a file of it ' +
+    'has changed; a pin accepts it for this tool'
+  const flag = { flag: 'program', where: 'the server', words } as const
+  return { ...check, status: 'changed', flags: [...check.flags, flag] }
 }
 
 function checkTool(

@@ -2,7 +2,13 @@ import { randomBytes } from 'node:crypto'
 import type { ServerBinding } from '../catalog/bindings.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import { classify, type Serial, serialOf } from '../catalog/classify.ts'
-import { checkTools, type Pins, type ToolCheck, type ToolDefinition } from '../catalog/pin.ts'
+import {
+  checkTools,
+  ofAnotherProgram,
+  type Pins,
+  type ToolCheck,
+  type ToolDefinition,
+} from '../catalog/pin.ts'
 import { chainOf } from '../core/chain.ts'
 import type { Facts } from '../core/facts.ts'
 import type { Run, Tree } from '../core/tree.ts'
@@ -13,6 +19,16 @@ import type { Upstreams } from './upstreams.ts'
 export interface Desk {
   readonly binding: ServerBinding
   readonly catalog: Catalog | null
+}
+
+/** Whether the program behind a server's name is one that somebody accepted. */
+export interface AcceptedPrograms {
+  /** Looks at what the program is now. */
+  look(server: string): void
+  /** Looks again, when the last look is old; true: it is another program than then. */
+  hasChanged(server: string): boolean
+  /** As of the last look. */
+  isAccepted(server: string, tool: string): boolean
 }
 
 const FILE_ACTIONS = [
@@ -26,6 +42,7 @@ export class Desks {
   readonly #desks: ReadonlyMap<string, Desk>
   readonly #upstreams: Upstreams
   readonly #store: Store
+  readonly #programs: AcceptedPrograms
   readonly #salts = new Map<string, string>()
   /** Per server: the checks of its latest listing, by tool. */
   readonly #checks = new Map<string, ReadonlyMap<string, ToolCheck>>()
@@ -35,12 +52,14 @@ export class Desks {
     desks: ReadonlyMap<string, Desk>
     upstreams: Upstreams
     pins: Pins
+    programs: AcceptedPrograms
     store: Store
   }) {
     this.#desks = options.desks
     this.#upstreams = options.upstreams
     this.#store = options.store
     this.#pins = options.pins
+    this.#programs = options.programs
     options.upstreams.onListingChanged((server) => this.#checks.delete(server))
   }
 
@@ -52,12 +71,15 @@ export class Desks {
   /** What is known of every tool that a server presents, and of those that it should. */
   checks(server: string): ReadonlyMap<string, ToolCheck> {
     let known = this.#checks.get(server)
-    if (known === undefined) {
+    if (known === undefined || this.#programs.hasChanged(server)) {
       const tools = [...(this.#upstreams.get(server)?.tools.values() ?? [])]
       const definitions = tools.map(({ definition }) => definition as ToolDefinition)
       const catalog = this.#desks.get(server)?.catalog ?? null
       const checks = checkTools(catalog, definitions, this.#pins.get(server))
-      known = new Map(checks.map((check) => [check.tool, check]))
+      this.#programs.look(server)
+      const ofProgram = (check: ToolCheck) =>
+        this.#programs.isAccepted(server, check.tool) ? check : ofAnotherProgram(check)
+      known = new Map(checks.map((check) => [check.tool, ofProgram(check)]))
       this.#checks.set(server, known)
     }
     return known

@@ -264,6 +264,8 @@ export class Upstream {
     this.#health = { state: 'up', version, serverInfo: introduction.serverInfo, notes: [] }
     this.#upSince = performance.now()
     this.#wasUp = true
+    // What has just been started may be another program, whatever it lists (threat 32).
+    this.#toolsText = ''
     this.#adopt(await this.list('tools'))
     if (this.#link !== link || this.#isClosed()) return
     link.listen(this.watches.uris)
