@@ -37,6 +37,11 @@ export function parseStrictJson(
   return survived === members ? ok(value) : err({ fault: 'repeated', value })
 }
 
+/** Whether JSON text nests deeper than that. Short text cannot, so it costs nothing. */
+export function isDeeper(text: string, depthMax: number): boolean {
+  return text.length > 2 * depthMax && measure(text, depthMax).depth > depthMax
+}
+
 /**
  * Counts members and measures nesting of JSON text: one member for each colon outside of strings.
  * Stops at the limit. Text that is not JSON gives some number; `JSON.parse` refuses it afterwards.

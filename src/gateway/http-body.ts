@@ -1,6 +1,6 @@
 import { createParser } from 'eventsource-parser'
 import type { Dispatcher } from 'undici'
-import { isObject, type RpcMessage, readMessage } from './jsonrpc.ts'
+import { isObject, parseUpstream, type RpcMessage, readMessage } from './jsonrpc.ts'
 import { UPSTREAM_MESSAGE_BYTES_MAX, type UpstreamReply } from './upstream-link.ts'
 
 /** An answer of an upstream over HTTP, whose body has not been read. */
@@ -16,7 +16,7 @@ export function mediaTypeOf(type: string | string[] | undefined): string {
 export function findReply(text: string, id: number, refused: boolean): UpstreamReply | null {
   let value: unknown
   try {
-    value = JSON.parse(text)
+    value = parseUpstream(text)
   } catch {
     return null
   }
@@ -40,7 +40,7 @@ export class EventReader {
       this.#bytesSinceEvent = 0
       if (event.event !== undefined && event.event !== 'message') return
       try {
-        const value: unknown = JSON.parse(event.data)
+        const value = parseUpstream(event.data)
         for (const item of Array.isArray(value) ? value : [value]) {
           const message = readMessage(item)
           if (message.ok) this.#ready.push(message.value)

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { err, ok, type Result } from '../core/result.ts'
-import { type JsonFault, parseStrictJson } from '../core/strict-json.ts'
+import { isDeeper, type JsonFault, parseStrictJson } from '../core/strict-json.ts'
 
 /** A parsed JSON object whose members nobody has looked at. */
 export type JsonObject = Record<string, unknown>
@@ -34,6 +34,15 @@ export const UNSUPPORTED_PROTOCOL_VERSION = -32022
 
 /** Nesting that no honest message has; deeper text can exhaust the stack of whoever walks it. */
 export const JSON_DEPTH_MAX = 128
+
+/** Results may be trees; still far from what a stack holds when they are written again. */
+const UPSTREAM_DEPTH_MAX = 1000
+
+/** Parses what an upstream sends. Throws on what is not JSON, or nests too deep (threat 17). */
+export function parseUpstream(text: string): unknown {
+  if (isDeeper(text, UPSTREAM_DEPTH_MAX)) throw new SyntaxError('nested too deep')
+  return JSON.parse(text)
+}
 
 export function rpcError(code: number, message: string, data?: unknown): { error: RpcError } {
   return { error: data === undefined ? { code, message } : { code, message, data } }

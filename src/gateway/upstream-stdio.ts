@@ -2,6 +2,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import {
   type JsonObject,
   notificationText,
+  parseUpstream,
   type RequestId,
   type RpcMessage,
   readMessage,
@@ -224,7 +225,7 @@ export class StdioLink implements Link {
   #receive(line: string, events: LinkEvents): void {
     let value: unknown
     try {
-      value = JSON.parse(line)
+      value = parseUpstream(line)
     } catch {
       // Many servers print a greeting to stdout; it is no reason to lose them.
       this.#note(`${line.slice(0, 500)}\n`)
