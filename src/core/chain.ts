@@ -141,7 +141,8 @@ export function deathOf(
   const lease = run.lease
   if (lease === null || lease.state === 'ended') return null
   const byTime = deathByTime(run, now)
-  if (byTime !== null || lease.state === 'requested') return byTime
+  // A request has spent nothing, so below here it has not died.
+  if (byTime !== null) return byTime
   const isSpent = callsLeft(lease) === 0 && lease.held.calls === 0
   if (!isSpent && !isWorkExhausted(lease, now)) return null
   // Looked at last: it walks the runs below, and nearly every settlement ends nothing.

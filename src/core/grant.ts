@@ -182,11 +182,12 @@ function argumentShortfall(
   { source }: CompiledConstraint,
   value: Json | undefined,
 ): Shortfall {
-  const is = value === undefined ? 'is missing' : `${quote(canonicalJson(value))} does not satisfy`
+  const argument = `the argument ${quote(name)}`
+  const wanted = describe(source)
   const detail =
     value === undefined
-      ? `the argument ${quote(name)} ${is}; pass it so that ${describe(source)}`
-      : `the argument ${quote(name)}: ${is} ${describe(source)}`
+      ? `${argument} is missing; pass it so that ${wanted}`
+      : `${argument}: ${quote(canonicalJson(value))} does not satisfy ${wanted}`
   return { reason: 'constraint_failed', detail }
 }
 

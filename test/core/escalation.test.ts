@@ -167,6 +167,25 @@ describe('an amendment', () => {
     expect(book.lease(CHILD).expiresAt).toBe(book.lease().expiresAt)
   })
 
+  test('is not bounded by a count that the parent does not have', () => {
+    const book = family({}, { maxToolCalls: 6 })
+    book.must(book.amendment(escalated(book, [], { run: CHILD, calls: 5 }).id))
+    expect(book.lease(CHILD).terms.maxToolCalls).toBe(11)
+  })
+
+  test('of two grants needs both in every lease above', () => {
+    const book = family()
+    book.denied('doc.write', { run: CHILD })
+    book.denied('doc.read', { run: CHILD, ...elsewhere('doc.read') })
+    const { id } = escalated(book, [grantOf('doc.*', '**')], { run: CHILD })
+    const yes = book.amendment(id)
+    expect(yes.offer).toHaveLength(2)
+    expect(book.do(yes)).toMatchObject({
+      error: { code: 'exceeds_ancestor', message: 'run_root lacks it: escalate there first' },
+    })
+    book.must({ ...yes, offer: [grantOf('doc.write', 'clord')] })
+  })
+
   test('of an action that the parent counts takes from that count what is left, if anything is', () => {
     const wants = [grantOf('doc.write', 'clord')]
     const book = family({ limits: { 'doc.write': 2, 'doc.erase': 1 } })
@@ -220,6 +239,7 @@ describe('a refusal of an escalation', () => {
     book.pass(60)
     expect(refuse(book, second.id)).toBe('lease_ended')
     expect(refuse(book, 'esc_none')).toBe('escalation_unknown')
+    expect(book.refusal(book.escalation([], { run: 'run_nobody' }))).toBe('run_unknown')
   })
 
   test('counts: a run escalates at most 20 times', () => {

@@ -127,6 +127,11 @@ describe('a call outside a grant', () => {
     ],
     [
       {},
+      { resources: { repos: ['clord'], zones: ['z'], elders: ['e'], tiers: ['t'] } },
+      'the call touches elders `e`, and the grant names no elders; ask for a grant with elders',
+    ],
+    [
+      {},
       { resources: {} },
       'the grant is limited to certain repos, and the call does not say which it touches; ' +
         'pass the argument that names it',
@@ -171,6 +176,11 @@ describe('a grant wider than its parent', () => {
       { where: { n: { max: 3 } } },
       `\`a\`: ${constrains}by \`{"max":3}\`; repeat the parent's, or write a narrower one`,
     ],
+    [
+      { where: { m: { max: 1 }, n: { max: 3 } } },
+      `\`a\`: ${constrains}by \`{"max":3}\`; repeat the parent's, or write a narrower one`,
+    ],
+    [{ where: { n: {} } }, `where.n: an empty constraint; write one of ${MEMBERS}`],
     [{ actions: ['a..b'] }, 'actions: `a..b` has an empty segment; write `a.b`'],
   ])('%#: reads what to write', (change, words) => {
     expect(grantExcess(grant(change), [grant({})])).toBe(words)
