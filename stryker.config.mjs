@@ -5,7 +5,7 @@
 export default {
   mutate: ['src/core/**/*.ts'],
   testRunner: 'vitest',
-  vitest: { configFile: 'test/core/vitest.config.ts', related: false },
+  vitest: { configFile: 'vitest.mutation.config.ts', related: false },
   coverageAnalysis: 'perTest',
   // Tables that are made once, when a module loads, hold no branch of a decision; each of their
   // mutants would need a fresh process for all tests.

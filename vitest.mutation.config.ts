@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
-/** Files of laws over whole lives: the slowest tests. What a table of cases finds, it finds sooner. */
+/** Laws over whole lives: the slowest tests. What a table of cases finds, it finds sooner. */
 const LAWS = /(?:laws|model|replay|snapshot)\.test\.ts$/
 
 class TablesFirst extends BaseSequencer {
