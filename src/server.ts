@@ -11,6 +11,8 @@ import { desksOf, hostsByAction, vocabularyOf } from './authority/catalogs.ts'
 import { type Config, EMPTY_CONFIG, loadConfig } from './authority/config.ts'
 import { freshKeys, type Keys, loadKeys } from './authority/keys.ts'
 import { Pinning } from './authority/pinning.ts'
+import { type Policy, policyOf } from './authority/policy.ts'
+import { Templates } from './authority/templates.ts'
 import { Programs, programsOf } from './authority/programs.ts'
 import type { BadgeReader } from './badge/reader.ts'
 import { type Pins, readPins } from './catalog/pin.ts'
@@ -88,6 +90,9 @@ export interface Daypass {
   readonly vocabulary: Vocabulary
   /** Action → hosts, as the prompt shows them. */
   readonly hosts: Readonly<Record<string, readonly string[]>>
+  /** The templates beside the configuration, and what the configuration says to a request. */
+  readonly templates: Templates
+  readonly policy: Policy
   /** Stops taking requests, lets what is in flight settle, and closes the store. */
   close(): Promise<void>
 }
@@ -147,6 +152,9 @@ interface Parts {
 async function assemble(parts: Parts): Promise<Daypass> {
   const { options, config, clock, keys, store } = parts
   const vocabulary = vocabularyOf(parts.desks.values())
+  const hosts = hostsByAction(parts.desks.values())
+  const templates = templatesOf(parts, vocabulary)
+  const policy = policyOf({ ...config, templates }, { vocabulary, hosts, bound: parts.desks })
   const serverInfo = { name: 'daypass', version: VERSION }
   const runs = new Runs({ store, clock, executor: newId('exec') })
   const upstreams = upstreamsOf(parts, serverInfo)
@@ -195,8 +203,7 @@ async function assemble(parts: Parts): Promise<Daypass> {
   return {
     ...{ url, operatorToken, authority, runs, door, upstreams, desks, config, keys, vocabulary },
     badges,
-    bound: parts.desks,
-    hosts: hostsByAction(parts.desks.values()),
+    ...{ bound: parts.desks, hosts, templates, policy },
     close: async () => {
       mcp.close()
       await upstreams.close()
@@ -210,6 +217,12 @@ async function assemble(parts: Parts): Promise<Daypass> {
       await store.close()
     },
   }
+}
+
+function templatesOf({ options, config, clock }: Parts, vocabulary: Vocabulary): Templates {
+  const folder = options.configFile === null ? null : resolve(options.configFile, '..')
+  const { limits, policy } = config
+  return new Templates({ folder, vocabulary, limits, onExceed: policy.on_exceed, clock })
 }
 
 /** With their upstreams gone, calls in flight have their outcome at once. */

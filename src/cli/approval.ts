@@ -1,4 +1,6 @@
 import type { OpenRun } from '../authority/authority.ts'
+import { ROLES } from '../authority/caller.ts'
+import { whoOf } from '../authority/policy.ts'
 import type { ApprovalRule, Envelope } from '../core/command.ts'
 import type { RunId } from '../core/id.ts'
 import type { Terms } from '../core/lease.ts'
@@ -9,11 +11,10 @@ import type { Problem } from '../lease-file/problem.ts'
 import { type Prompt, promptOf } from '../lease-file/prompt.ts'
 import { renderPrompt } from '../lease-file/render-prompt.ts'
 import { actorWords } from '../ledger/words.ts'
-import type { Daypass } from '../server.ts'
+import { type Daypass, LOCAL_ORG } from '../server.ts'
 import { EXIT, Failure } from './exit.ts'
 import { narrowSteps, numbered } from './narrow.ts'
 import { askLine, type Typed } from './question.ts'
-import { isReadOnly, READ_ONLY_POLICY } from './read-only.ts'
 import type { Terminal } from './terminal.ts'
 import { leftOf, shortIds, timeOf, untilWords } from './words.ts'
 
@@ -26,8 +27,8 @@ export interface ApprovalRequest {
   readonly person: string
   readonly terms: Terms
   readonly warnings: readonly Problem[]
+  readonly template: string | null
   readonly client: string | null
-  readonly answerSeconds: number
   /** Approve as the operator, without a question. */
   readonly yes: boolean
   /** Do not wait for somebody else. */
@@ -74,11 +75,12 @@ async function openRun(request: ApprovalRequest, terms: Terms): Promise<OpenRun>
 }
 
 /** How this request may be answered: what the configuration says, fixed before anybody sees it. */
-function ruleOf({ daypass, answerSeconds }: ApprovalRequest, terms: Terms): ApprovalRule {
-  const { self, readOnlySeconds } = daypass.config.approvals
-  const short = terms.expiresInSeconds <= readOnlySeconds
-  const policy = short && isReadOnly(terms, daypass) ? READ_ONLY_POLICY : null
-  return { policy, approvers: null, self, answerSeconds }
+function ruleOf({ daypass, person, template }: ApprovalRequest, terms: Terms): ApprovalRule {
+  const rule = daypass.policy.ruleFor({
+    ...{ terms, requester: person, roles: new Set(ROLES), template, org: LOCAL_ORG },
+  })
+  if (rule.ok) return rule.value
+  throw new Failure(`daypass.yaml does not allow this: ${rule.error}`, EXIT.notApproved)
 }
 
 /** Null: approved. Terms: refused for these narrower ones, which must be asked for again. */
@@ -96,16 +98,25 @@ async function answerOne(
   }
   showPrompt(terminal, open.prompt, { hash: open.promptHash, alsoElsewhere: !request.yes })
   if (request.yes) {
-    await approve(request, open, { person, via: 'terminal' })
+    await approve(request, open, { person, via: 'terminal', ...rolesFor(lease) })
     return null
   }
-  if (terminal.canAsk && mayAnswer(request, terms)) return askHere(request, open, lease)
+  if (terminal.canAsk && mayAnswer(lease, person)) return askHere(request, open, lease)
   await waitElsewhere(request, open, lease)
   return null
 }
 
-function mayAnswer({ daypass, person }: ApprovalRequest, { approvers }: Terms): boolean {
-  return daypass.config.approvals.self && (approvers === null || approvers.includes(person))
+/** Recorded where the rule asks for roles: whoever has this terminal has all of them. */
+function rolesFor({ rule }: Lease): { roles?: readonly string[] } {
+  return rule.also === undefined ? {} : { roles: ROLES }
+}
+
+/** Whoever has this terminal has all roles, so only names can stand in the way. */
+function mayAnswer({ rule, terms: { approvers } }: Lease, person: string): boolean {
+  const isNamed = rule.also?.every(
+    ({ persons, roles }) => roles.length > 0 || persons.includes(person),
+  )
+  return rule.self && isNamed !== false && (approvers === null || approvers.includes(person))
 }
 
 /** The prompt, and the code by which two people know that they see the same one. */
@@ -123,7 +134,7 @@ export function showPrompt(
 async function approve(
   { daypass }: ApprovalRequest,
   open: OpenRun,
-  by: { person: string; via: 'terminal' } | { policy: string },
+  by: { person: string; via: 'terminal'; roles?: readonly string[] } | { policy: string },
 ): Promise<void> {
   const answered = await daypass.authority.approve(open.run, { by, promptHash: open.promptHash })
   if (answered.ok) return
@@ -151,7 +162,7 @@ async function askHere(
       if (typed.kind === 'aborted') return answeredElsewhere(request, open)
       const letter = typed.kind === 'line' ? typed.text.toLowerCase() : 'r'
       if (letter === 'a' || letter === 'allow') {
-        await approve(request, open, { person, via: 'terminal' })
+        await approve(request, open, { person, via: 'terminal', ...rolesFor(lease) })
         return null
       }
       if (letter === 'n' || letter === 'narrow') {
@@ -239,9 +250,10 @@ async function waitElsewhere(request: ApprovalRequest, open: OpenRun, lease: Lea
     const how = 'run it in a terminal, or approve it with --yes'
     throw new Failure(`not approved: nobody can be asked here\n  ${how}`, EXIT.notApproved)
   }
-  const who = lease.terms.approvers?.map(printable).join(' or ') ?? 'a yes from another terminal'
+  const named = lease.terms.approvers ?? lease.rule.also?.map(whoOf)
+  const who = named?.map(printable).join(' or ') ?? 'a yes from another terminal'
   terminal.say(`Waiting for ${who}: daypass approve ${short}`)
-  if (!daypass.config.approvals.self) terminal.say("You asked, so you can't answer.")
+  if (!lease.rule.self) terminal.say("You asked, so you can't answer.")
   const within = durationWords(lease.rule.answerSeconds)
   terminal.say(`Refused after ${within}. Ctrl-C takes it back.`)
   const answer = watchAnswer(daypass, open)

@@ -1,8 +1,8 @@
 import { basename } from 'node:path'
+import { onlyReads, type Reading } from '../authority/read-only.ts'
 import type { Source } from '../catalog/catalog.ts'
 import type { Desk } from '../gateway/desk.ts'
 import { Failure } from './exit.ts'
-import { onlyReads, type Reading } from './read-only.ts'
 import { yamlText } from './yaml-text.ts'
 
 /** A draft is for a first look round, not for a day's work. */

@@ -64,7 +64,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
 /** A name that is misspelled would start the server that was to be left out. */
 function checkWithout({ configFile }: HostOptions['project'], without: readonly string[]): void {
   if (without.length === 0) return
-  const config = loadConfig(configFile)
+  const config = loadConfig(configFile, { secrets: 'leave' })
   // What is wrong with the configuration is said by whoever starts it.
   if (!config.ok) return
   const names = config.value.servers.map(({ name }) => name)

@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs'
-import { relative } from 'node:path'
+import { relative, resolve } from 'node:path'
+import type { Config } from '../authority/config.ts'
+import { templateFiles, templateName } from '../authority/templates.ts'
 import type { Instant } from '../core/id.ts'
 import type { Terms } from '../core/lease.ts'
 import type { Vocabulary } from '../core/vocabulary.ts'
 import type { LeaseLimits } from '../lease-file/limits.ts'
-import { parseLease } from '../lease-file/parse.ts'
+import { type LeaseDefaults, parseLease } from '../lease-file/parse.ts'
 import { printable } from '../lease-file/printable.ts'
 import { type Problem, renderProblem } from '../lease-file/problem.ts'
 import { EXIT, Failure } from './exit.ts'
@@ -14,16 +16,43 @@ export interface LeaseInput {
   readonly terms: Terms
   readonly warnings: readonly Problem[]
   readonly requestedBy: string | null
+  /** The template that it is; null: a lease of the person's own. */
+  readonly template: string | null
 }
 
 export interface LeaseReading {
   readonly vocabulary: Vocabulary
   readonly limits: LeaseLimits
   readonly now: Instant
+  readonly defaults?: LeaseDefaults
+  readonly template?: string | null
   /** To show a document whose `expires_at` is over; never to request it. */
   readonly allowPast?: boolean
   /** What did not happen because of an error. */
   readonly outcome?: string
+}
+
+/** How a file is read under a configuration. A template of it is for whoever asks. */
+export function readingUnder(
+  config: Pick<Config, 'limits' | 'policy'>,
+  of: {
+    readonly file: string
+    readonly configFile: string
+    readonly vocabulary: Vocabulary
+    readonly person: string
+  },
+): LeaseReading {
+  const { vocabulary, person: user } = of
+  const folder = resolve(of.configFile, '..')
+  const here = templateFiles(folder).map((file) => resolve(file))
+  const isTemplate = here.includes(resolve(of.file))
+  const { on_exceed: onExceed } = config.policy
+  const defaults = {
+    ...(onExceed === undefined ? {} : { onExceed }),
+    ...(isTemplate ? { user } : {}),
+  }
+  const template = isTemplate ? templateName(of.file) : null
+  return { vocabulary, limits: config.limits, now: Date.now(), defaults, template }
 }
 
 /** Reads a lease file. Every problem of it is in the failure, as compilers print them. */
@@ -52,6 +81,7 @@ export function readLeaseText(text: string, file: string, reading: LeaseReading)
     terms: parsed.terms,
     warnings: parsed.problems,
     requestedBy: parsed.requestedBy,
+    template: reading.template ?? null,
   }
 }
 

@@ -67,13 +67,13 @@ async function serve(daypass: Daypass, run: ApprovedRun | null): Promise<void> {
 async function serveLease(terminal: Terminal, options: RunOptions, file: string): Promise<number> {
   const project = needConfig(options.config)
   const person = signedInPerson(options.as)
-  const lease = readLease(file, project)
+  const lease = readLease(file, project, person)
   checkRequester(lease, person)
   await using host = await startHost({ project, person, without: options.without ?? [] })
   const { daypass } = host
   const approved = await getApproval({
     ...{ terminal, daypass, person, terms: lease.terms, warnings: lease.warnings },
-    answerSeconds: daypass.config.approvals.answerSeconds,
+    template: lease.template,
     client: null,
     yes: options.yes === true,
     wait: options.wait,

@@ -1,12 +1,9 @@
 import type { Terms } from '../core/lease.ts'
-import { deniesAction, matchesAction } from '../core/pattern.ts'
-import { err, ok, type Result } from '../core/result.ts'
+import { err, type Result } from '../core/result.ts'
 import type { Vocabulary } from '../core/vocabulary.ts'
-import { pattern } from '../lease-file/actions.ts'
 import { formatDuration, parseDuration } from '../lease-file/duration.ts'
-import { type Permission, permissionsOf } from '../lease-file/permissions.ts'
-
-/** What can be made less before a lease is approved. Nothing here makes anything more. */
+import { narrowTerms } from '../lease-file/narrow.ts'
+import { permissionsOf } from '../lease-file/permissions.ts'
 
 /** One question of the walk: what is asked, and what becomes of the terms with an answer. */
 export interface NarrowStep {
@@ -20,19 +17,23 @@ export function narrowSteps(vocabulary: Vocabulary): readonly NarrowStep[] {
   return [
     {
       question: (terms) => `drop an action [1-${permissionsOf(terms, vocabulary).length}]`,
-      apply: (terms, answer) => dropOne(terms, answer, vocabulary),
+      apply: (terms, answer) => dropNumber(terms, answer, vocabulary),
     },
     {
       question: ({ maxToolCalls }) => `calls [${maxToolCalls ?? 'no limit'}]`,
       apply: (terms, answer) =>
-        less(answer, terms.maxToolCalls, (maxToolCalls) => ({ ...terms, maxToolCalls })),
+        less(answer, terms.maxToolCalls, (maxToolCalls) =>
+          narrowTerms(terms, { maxToolCalls }, vocabulary),
+        ),
     },
     {
       question: ({ workSeconds }) =>
         `minutes [${workSeconds === null ? 'no limit' : Math.floor(workSeconds / 60)}]`,
       apply: (terms, answer) => {
         const most = terms.workSeconds === null ? null : Math.floor(terms.workSeconds / 60)
-        return less(answer, most, (minutes) => ({ ...terms, workSeconds: minutes * 60 }))
+        return less(answer, most, (minutes) =>
+          narrowTerms(terms, { workSeconds: minutes * 60 }, vocabulary),
+        )
       },
     },
     {
@@ -41,7 +42,7 @@ export function narrowSteps(vocabulary: Vocabulary): readonly NarrowStep[] {
         const read = parseDuration(answer)
         if (!read.ok) return err(`${read.error}; write 30m, 1h30m or 2h`)
         if (read.value > terms.expiresInSeconds) return err('only less is possible here')
-        return ok({ ...terms, expiresInSeconds: read.value })
+        return narrowTerms(terms, { expiresInSeconds: read.value }, vocabulary)
       },
     },
   ]
@@ -52,52 +53,20 @@ export function numbered(terms: Terms, vocabulary: Vocabulary): string[] {
   return permissionsOf(terms, vocabulary).map(({ phrase }, index) => `${index + 1} ${phrase}`)
 }
 
-function dropOne(terms: Terms, answer: string, vocabulary: Vocabulary): Result<Terms, string> {
+function dropNumber(terms: Terms, answer: string, vocabulary: Vocabulary): Result<Terms, string> {
   const permissions = permissionsOf(terms, vocabulary)
   const permission = /^\d{1,4}$/.test(answer) ? permissions[Number(answer) - 1] : undefined
   if (permission === undefined) return err(`write a number from 1 to ${permissions.length}`)
-  const dropped = drop(terms, permission)
-  if (permissionsOf(dropped, vocabulary).length === 0) {
-    return err('nothing would be left; refuse instead')
-  }
-  return ok(dropped)
-}
-
-/** Takes a permission away. One that only a pattern gives is denied, which a grant cannot undo. */
-function drop(terms: Terms, { name }: Permission): Terms {
-  const byPattern = terms.grants.some((grant) =>
-    grant.actions.some((text) => text !== name && text.includes('*') && covers(text, name)),
-  )
-  const grants = terms.grants
-    .map((grant) => ({ ...grant, actions: grant.actions.filter((text) => text !== name) }))
-    .filter((grant) => grant.actions.length > 0)
-  const deny = byPattern && !name.includes('*') ? [...terms.deny, name] : terms.deny
-  const keeps = (text: string) => text !== name && !deniedBy(deny, text)
-  return {
-    ...terms,
-    grants,
-    deny,
-    ask: terms.ask.filter(keeps),
-    until: terms.until.filter(keeps),
-    limits: Object.fromEntries(Object.entries(terms.limits).filter(([action]) => keeps(action))),
-  }
-}
-
-function covers(text: string, name: string): boolean {
-  return !name.includes('*') && matchesAction(pattern(text), name)
-}
-
-function deniedBy(deny: readonly string[], text: string): boolean {
-  return !text.includes('*') && deny.some((name) => deniesAction(pattern(name), text))
+  return narrowTerms(terms, { drop: [permission.name] }, vocabulary)
 }
 
 function less(
   answer: string,
   most: number | null,
-  make: (count: number) => Terms,
+  make: (count: number) => Result<Terms, string>,
 ): Result<Terms, string> {
   if (!/^\d{1,6}$/.test(answer) || Number(answer) === 0) return err('write a whole number from 1')
   const count = Number(answer)
   if (most !== null && count > most) return err(`only less than ${most} is possible here`)
-  return ok(make(count))
+  return make(count)
 }

@@ -1,10 +1,11 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
+import { templateFiles } from '../authority/templates.ts'
 import { printable } from '../lease-file/printable.ts'
 import type { Daypass } from '../server.ts'
 import { draftOf } from './draft-lease.ts'
 import { EXIT, Failure } from './exit.ts'
-import { type LeaseInput, readLeaseFile, readLeaseText } from './lease-input.ts'
+import { type LeaseInput, readingUnder, readLeaseFile, readLeaseText } from './lease-input.ts'
 import type { Project } from './project.ts'
 import { askLine } from './question.ts'
 import type { Terminal } from './terminal.ts'
@@ -26,19 +27,18 @@ export async function offerLease(
   offering: Offering & { readonly terminal: Terminal; readonly yes: boolean },
 ): Promise<LeaseInput> {
   const { terminal, daypass, project } = offering
-  const reading = {
-    vocabulary: daypass.vocabulary,
-    limits: daypass.config.limits,
-    now: Date.now(),
-  }
+  const { vocabulary, config } = daypass
+  const { configFile } = project
+  const reading = (file: string) =>
+    readingUnder(config, { file, configFile, vocabulary, person: offering.person })
   const draft: Choice = {
     name: 'read only: a draft from your servers',
-    read: () => readLeaseText(draftOf(offering), 'draft.yaml', { ...reading, now: Date.now() }),
+    read: () => readLeaseText(draftOf(offering), 'draft.yaml', reading('draft.yaml')),
   }
-  const templates = templatesOf(project).map(
+  const templates = templateFiles(dirname(configFile)).map(
     (file): Choice => ({
       name: `${basename(file)}: ${purposeOf(file)}`,
-      read: () => readLeaseFile(file, { ...reading, now: Date.now() }),
+      read: () => readLeaseFile(file, reading(file)),
     }),
   )
   const choices = [draft, ...templates]
@@ -52,16 +52,6 @@ export async function offerLease(
     const choice = /^\d{1,3}$/.test(typed.text) ? choices[Number(typed.text) - 1] : undefined
     if (choice !== undefined) return choice.read()
   }
-}
-
-/** Leases of the project that are kept for use again. */
-export function templatesOf({ configFile }: { readonly configFile: string }): string[] {
-  const folder = join(dirname(configFile), 'templates')
-  if (!existsSync(folder)) return []
-  return readdirSync(folder)
-    .filter((name) => /\.ya?ml$/.test(name))
-    .sort()
-    .map((name) => join(folder, name))
 }
 
 function purposeOf(file: string): string {

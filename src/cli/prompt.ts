@@ -1,12 +1,11 @@
 import { dirname } from 'node:path'
 import { desksOf, hostsByAction, vocabularyOf } from '../authority/catalogs.ts'
-import { loadConfig } from '../authority/config.ts'
-import { DEFAULT_LEASE_LIMITS } from '../lease-file/limits.ts'
+import { EMPTY_CONFIG, loadConfig } from '../authority/config.ts'
 import { shortHash } from '../lease-file/printable.ts'
 import { promptHash, promptOf } from '../lease-file/prompt.ts'
 import { renderPrompt } from '../lease-file/render-prompt.ts'
 import { EXIT } from './exit.ts'
-import { readLeaseFile } from './lease-input.ts'
+import { readingUnder, readLeaseFile } from './lease-input.ts'
 import { findProject, signedInPerson } from './project.ts'
 import type { ListOptions } from './ps.ts'
 import { openTerminal } from './terminal.ts'
@@ -15,20 +14,21 @@ import { openTerminal } from './terminal.ts'
 export function prompt(file: string, options: ListOptions): number {
   const terminal = openTerminal()
   const project = findProject(options.config)
-  const config = project?.configFile == null ? null : loadConfig(project.configFile)
+  const config =
+    project?.configFile == null ? null : loadConfig(project.configFile, { secrets: 'leave' })
   const desks =
     project === null || !config?.ok
       ? new Map()
       : desksOf(config.value.servers, dirname(project.configFile!)).desks
   const vocabulary = vocabularyOf(desks.values())
+  const person = signedInPerson(options.as)
   const lease = readLeaseFile(file, {
-    vocabulary,
-    limits: config?.ok ? config.value.limits : DEFAULT_LEASE_LIMITS,
-    now: Date.now(),
+    ...readingUnder(config?.ok ? config.value : EMPTY_CONFIG, {
+      ...{ file, configFile: project?.configFile ?? file, vocabulary, person },
+    }),
     allowPast: true,
     outcome: 'nothing was asked.',
   })
-  const person = signedInPerson(options.as)
   const shown = promptOf(lease.terms, {
     run: 'run_(not requested)',
     requester: lease.requestedBy ?? person,

@@ -15,7 +15,7 @@ import { draftOf } from './draft-lease.ts'
 import { EXIT, Failure } from './exit.ts'
 import { finishRun } from './finish.ts'
 import { type Host, secretNames, startHost } from './host.ts'
-import { checkRequester, type LeaseInput, readLeaseFile } from './lease-input.ts'
+import { checkRequester, type LeaseInput, readingUnder, readLeaseFile } from './lease-input.ts'
 import { offerLease } from './offer.ts'
 import { needConfig, type Project, signedInPerson } from './project.ts'
 import { showStatus } from './status-display.ts'
@@ -40,7 +40,7 @@ export async function run(command: readonly string[], options: RunOptions): Prom
   }
   const project = needConfig(options.config)
   const person = signedInPerson(options.as)
-  const input = options.lease === undefined ? null : readLease(options.lease, project)
+  const input = options.lease === undefined ? null : readLease(options.lease, project, person)
   if (input !== null) checkRequester(input, person)
   await using host = await startHost({ project, person, without: options.without ?? [] })
   const draft = { daypass: host.daypass, person, command, project }
@@ -52,7 +52,7 @@ export async function run(command: readonly string[], options: RunOptions): Prom
   checkRequester(lease, person)
   const approved = await getApproval({
     ...{ terminal, daypass: host.daypass, person, terms: lease.terms, warnings: lease.warnings },
-    answerSeconds: host.daypass.config.approvals.answerSeconds,
+    template: lease.template,
     client: basename(command[0] ?? ''),
     yes: options.yes === true,
     wait: options.wait,
@@ -69,12 +69,17 @@ export async function run(command: readonly string[], options: RunOptions): Prom
 }
 
 /** Read before anything is started, so that a mistake in it starts nothing. */
-export function readLease(file: string, project: Project & { configFile: string }): LeaseInput {
-  const config = loadConfig(project.configFile)
+export function readLease(
+  file: string,
+  { configFile }: Project & { configFile: string },
+  person: string,
+): LeaseInput {
+  const config = loadConfig(configFile, { secrets: 'leave' })
   if (!config.ok) throw new Failure(config.error.map(visible).join('\n'), EXIT.usage)
-  const { desks } = desksOf(config.value.servers, dirname(project.configFile))
+  const { desks } = desksOf(config.value.servers, dirname(configFile))
   const vocabulary = vocabularyOf(desks.values())
-  return readLeaseFile(file, { vocabulary, limits: config.value.limits, now: Date.now() })
+  const reading = readingUnder(config.value, { file, configFile, vocabulary, person })
+  return readLeaseFile(file, reading)
 }
 
 interface Work {

@@ -6,7 +6,12 @@ import type { Grant, Terms } from './lease.ts'
  * Who did something: a person, a policy of the configuration, the run's own agent, or the server.
  */
 export type Actor =
-  | { readonly person: string; readonly via: 'terminal' | 'api' | 'console' }
+  | {
+      readonly person: string
+      readonly via: 'terminal' | 'api' | 'console'
+      /** Roles that the shell knows this person to have; absent: none that counts here. */
+      readonly roles?: readonly string[]
+    }
   | { readonly policy: string }
   | { readonly agent: string }
   | { readonly server: string }
@@ -17,10 +22,20 @@ export interface ApprovalRule {
   readonly policy: string | null
   /** Persons who may approve; null: anybody whom the shell has signed in as an approver. */
   readonly approvers: readonly string[] | null
+  /** Each must be met by whoever says yes, beside `approvers`; absent: nothing more. */
+  readonly also?: readonly ApproverClause[]
   /** The requester may approve their own run. */
   readonly self: boolean
   /** Seconds after which an unanswered request is refused. */
   readonly answerSeconds: number
+  /** The longest life of the lease, amendments included; absent: as of any lease. */
+  readonly lifeSecondsMax?: number
+}
+
+/** Met by one of the persons, and by whoever has one of the roles. */
+export interface ApproverClause {
+  readonly persons: readonly string[]
+  readonly roles: readonly string[]
 }
 
 /**

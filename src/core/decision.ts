@@ -1,5 +1,5 @@
 import { chainOf } from './chain.ts'
-import type { Actor, Command } from './command.ts'
+import type { Actor, ApproverClause, Command } from './command.ts'
 import type { Entry } from './entry.ts'
 import type { AskId, CallId, Instant } from './id.ts'
 import type { Reason, Refusal, RefusalCode } from './reason.ts'
@@ -60,11 +60,22 @@ export function mayAnswer(tree: Tree, run: Run, by: Actor): Refusal | null {
     const message = `${by.person} may not answer; may: ${approvers.join(', ')}`
     return { code: 'not_an_approver', message }
   }
+  const unmet = rule.also?.find((clause) => !meets(by, clause))
+  if (unmet !== undefined) {
+    const may = [...unmet.persons, ...unmet.roles.map((role) => `role ${role}`)].join(', ')
+    return { code: 'not_an_approver', message: `${by.person} may not answer; may: ${may}` }
+  }
   const isRequester = chainOf(tree, run).some(({ envelope }) => envelope.requester === by.person)
   if (isRequester && !rule.self) {
     return { code: 'self_approval', message: `${by.person} asked, so somebody else must answer` }
   }
   return null
+}
+
+/** Whether somebody is who a rule asks for. Roles are on the shell's word, as the person is. */
+export function meets(by: Extract<Actor, { person: string }>, clause: ApproverClause): boolean {
+  const { persons, roles } = clause
+  return persons.includes(by.person) || roles.some((role) => by.roles?.includes(role) === true)
 }
 
 /** The run has a lease that has not ended. */

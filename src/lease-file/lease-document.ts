@@ -1,6 +1,6 @@
 import { isMap, isScalar, type YAMLMap } from 'yaml'
 import { parseDecimal } from '../core/decimal.ts'
-import type { Delegate } from '../core/lease.ts'
+import type { Delegate, Terms } from '../core/lease.ts'
 import type { Vocabulary } from '../core/vocabulary.ts'
 import type { LeaseDraft } from './draft.ts'
 import { formatDuration, parseDuration } from './duration.ts'
@@ -44,7 +44,11 @@ export const LEASE_FIELDS = [
 export function readLease(
   source: Source,
   map: YAMLMap,
-  options: { readonly vocabulary: Vocabulary; readonly limits: LeaseLimits },
+  options: {
+    readonly vocabulary: Vocabulary
+    readonly limits: LeaseLimits
+    readonly defaults?: { readonly onExceed?: Terms['onExceed'] }
+  },
 ): LeaseDraft {
   const fields = readFields(source, map, { of: 'the lease', known: LEASE_FIELDS, see: 'lease' })
   readVersion(source, fields)
@@ -65,7 +69,9 @@ export function readLease(
     deny: actions('deny'),
     ask: actions('ask'),
     onExceed:
-      (onExceed && readWord(source, onExceed, { words, see: 'on_exceed' })?.value) || 'deny',
+      onExceed === undefined
+        ? (options.defaults?.onExceed ?? 'deny')
+        : (readWord(source, onExceed, { words, see: 'on_exceed' })?.value ?? 'deny'),
     expiresIn: readExpiresIn(source, fields, options.limits),
     until: actions('until'),
     maxToolCalls: readMaxToolCalls(source, fields, options.limits),

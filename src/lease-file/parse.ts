@@ -20,6 +20,14 @@ export interface ParseOptions {
   readonly limits: LeaseLimits
   /** Reads an envelope that is over, to show it; such terms must not be requested. */
   readonly allowPast?: boolean
+  readonly defaults?: LeaseDefaults
+}
+
+/** What holds where the file does not say. */
+export interface LeaseDefaults {
+  readonly onExceed?: Terms['onExceed']
+  /** Whom the work is for; absent: the file must say. */
+  readonly user?: string
 }
 
 /** What a lease file says. */
@@ -42,9 +50,10 @@ export function parseLease(text: string, options: ParseOptions): ParsedLease {
   const { lease, envelope } = readParts(source, documents, options)
   const secondsLeft = envelope?.expiresAt ? checkEnd(source, envelope, options) : null
   const { vocabulary } = options
+  const user = options.defaults?.user ?? null
   let terms: Terms | null = null
   if (lease !== null || envelope !== null) {
-    terms = resolveTerms(source, { lease, envelope, vocabulary, secondsLeft })
+    terms = resolveTerms(source, { lease, envelope, vocabulary, secondsLeft, user })
     if (terms !== null) checkTerms(source, { lease, envelope, terms, vocabulary })
   }
   return {

@@ -15,6 +15,8 @@ interface Parts {
   readonly vocabulary: Vocabulary
   /** Seconds that an envelope leaves, from `now` on; null without one. */
   readonly secondsLeft: number | null
+  /** Whom the work is for where the file does not say; null: it must. */
+  readonly user: string | null
 }
 
 /** Makes the terms of what was read without an error; null if a needed part is missing. */
@@ -55,10 +57,10 @@ function values(located: readonly Located<string>[]): string[] {
 
 function resolveNames(
   source: Source,
-  { lease, envelope }: Parts,
+  { lease, envelope, user: whom }: Parts,
 ): Pick<Terms, 'agent' | 'purpose' | 'user'> | null {
   const purpose = lease?.purpose ?? envelope?.purpose ?? null
-  const user = lease?.user ?? envelope?.requestedBy ?? null
+  const user = lease?.user?.value ?? envelope?.requestedBy?.value ?? whom
   const agent = lease?.agent ?? envelope?.agent ?? null
   sameIn(source, 'purpose', lease?.purpose, envelope?.purpose)
   sameIn(source, 'agent', lease?.agent, envelope?.agent)
@@ -81,7 +83,7 @@ function resolveNames(
   if (at === null) return null
   need(source, at, { name: 'purpose', is: purpose, hint: 'purpose: update dependency and open PR' })
   if (purpose === null || user === null) return null
-  return { agent: agent?.value ?? AGENT_UNNAMED, purpose: purpose.value, user: user.value }
+  return { agent: agent?.value ?? AGENT_UNNAMED, purpose: purpose.value, user }
 }
 
 /** Notes a missing field, at the first character of the map that lacks it. */

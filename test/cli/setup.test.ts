@@ -152,10 +152,10 @@ test('doctor finds a server that fails, open keys, and a badge whose run is over
 
 test('doctor: a configuration with a mistake, a badge that is none', async () => {
   using place = new Place()
-  place.write('daypass.yaml', 'version: 1\nserver: {}\n')
+  place.write('daypass.yaml', 'version: 1\nsrevers: {}\n')
   const ended = await place.cli(['doctor'], { DAYPASS_BADGE: 'nonsense' })
   expect(ended.code).toBe(1)
-  expect(ended.stderr).toMatch(/x config +\S+daypass\.yaml:2:1: unknown field `server`/)
+  expect(ended.stderr).toMatch(/x config +\S+daypass\.yaml:2:1: unknown field `srevers`/)
   expect(ended.stderr).toMatch(/x badge +DAYPASS_BADGE is not a badge/)
 })
 
