@@ -14,7 +14,16 @@ export function newId<P extends string>(prefix: P): `${P}_${string}` {
     randomFillSync(pool)
     used = 0
   }
+  used += LENGTH
+  return idFrom(prefix, pool.subarray(used - LENGTH, used))
+}
+
+/**
+ * The id that 20 bytes make. Where they are a keyed digest, it is as hard to guess as a random one
+ * and the same each time.
+ */
+export function idFrom<P extends string>(prefix: P, bytes: Uint8Array): `${P}_${string}` {
   let text = ''
-  for (const end = used + LENGTH; used < end; used++) text += ALPHABET[pool[used]! & 31]
+  for (let i = 0; i < LENGTH; i++) text += ALPHABET[bytes[i]! & 31]
   return `${prefix}_${text}`
 }
