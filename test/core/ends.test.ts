@@ -13,6 +13,7 @@ import {
   SECOND,
   SERVER,
   T0,
+  touchOf,
 } from './support.ts'
 
 const CHILD: RunId = 'run_child'
@@ -43,6 +44,15 @@ describe('an end is recorded', () => {
     const book = active({ until: ['pr.open'] })
     book.settle(book.allowed('pr.open'))
     expect(book.lease().endNote).toBe('pr.open succeeded')
+    const both = active({ until: ['pr.open'] })
+    const touches = [touchOf('doc.write'), touchOf('pr.open')]
+    const pair = both.allowed('pr.open', { facts: { touches } })
+    both.settle(pair, 'unknown')
+    both.must({ do: 'resolve', call: pair, by: APPROVER, happened: true })
+    expect(both.lease().endNote).toBe('doc.write, pr.open succeeded')
+    const several = active({ until: ['pr.open'] })
+    several.settle(several.allowed('pr.open', { facts: { touches } }))
+    expect(several.lease().endNote).toBe('doc.write, pr.open succeeded')
     const other = active({ until: ['pr.open'] })
     const settled = { outcome: 'succeeded', resultDigest: null, usd: null } as const
     other.must({ do: 'settle', call: other.allowed('pr.open'), ...settled, note: 'PR 7' })

@@ -76,6 +76,13 @@ describe('what the engine offers', () => {
     expect(dossier.offer).toEqual([grantOf('doc.write', 'other')])
   })
 
+  test('leaves out what any one of several grants allows', () => {
+    const book = active({ grants: [READ, grantOf('doc.write', 'clord')] })
+    book.denied('doc.read', at(touchOf('doc.read'), touchOf('doc.write', 'other')))
+    const { dossier } = escalated(book, [grantOf('doc.*', '**')], {})
+    expect(dossier.offer).toEqual([grantOf('doc.write', 'other')])
+  })
+
   test('tells what is left, in whole seconds', () => {
     const book = active({ maxToolCalls: 5 })
     book.allowed('doc.read')
@@ -95,6 +102,9 @@ describe('nothing to offer', () => {
     expect(book.refusal(book.escalation(wants))).toBe('denied_for_good')
     expect(book.refusal(book.escalation([grantOf('doc.read', 'x')]))).toBe('nothing_denied')
     expect(book.refusal(book.escalation(wants, { calls: 1 }))).toBeNull()
+    const mixed = active()
+    mixed.denied('doc.read', at(touchOf('doc.read'), touchOf('secret.read')))
+    expect(mixed.refusal(mixed.escalation(wants)), 'one of its touches').toBe('denied_for_good')
   })
 
   test('what a run above lacks is asked for there', () => {
@@ -204,6 +214,15 @@ describe('an amendment', () => {
     other.must(other.amendment(escalated(other, wants, { run: CHILD }).id))
     expect(other.lease(CHILD).terms.limits).toEqual({ 'doc.write': 2 })
     expect({ ...other.lease().held.byAction }).toMatchObject({ 'doc.write': 2 })
+  })
+
+  test('of several grants counts each that the parent counts', () => {
+    const book = family({ limits: { 'doc.write': 2 } })
+    book.denied('doc.write', { run: CHILD })
+    book.denied('pr.open', { run: CHILD })
+    const wants = [grantOf('**', 'clord')]
+    book.must(book.amendment(escalated(book, wants, { run: CHILD }).id))
+    expect(book.lease(CHILD).terms.limits).toEqual({ 'doc.write': 2 })
   })
 
   test('keeps a limit that the child has of its own', () => {

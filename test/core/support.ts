@@ -136,7 +136,11 @@ export class Book {
   /** The code with which the command is refused; null if it is accepted. */
   refusal(command: Command): RefusalCode | null {
     const decision = this.do(command)
-    return decision.ok ? null : decision.error.code
+    if (decision.ok) return null
+    const { code, message } = decision.error
+    // Whoever is refused is told what is wrong, whatever the test asks about.
+    if (!/^\S+ \S+ /u.test(message)) throw new Error(`${code} has no words: \`${message}\``)
+    return code
   }
 
   pass(seconds: number): void {

@@ -116,6 +116,12 @@ describe('a call outside a grant', () => {
         'ask for a grant that names it',
     ],
     [
+      { resources: { repos: many.slice(0, 8) } },
+      { resources: { repos: ['other'] } },
+      '`other` is outside repos: `r0`, `r1`, `r2`, `r3`, `r4`, `r5`, `r6`, `r7`; ' +
+        'ask for a grant that names it',
+    ],
+    [
       {},
       { resources: { repos: ['clord'], boards: ['b'] } },
       'the call touches boards `b`, and the grant names no boards; ask for a grant with boards',
