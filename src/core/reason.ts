@@ -89,7 +89,8 @@ export const REFUSALS = [
   'rules_unknown',
 ] as const
 
-export type RefusalCode = (typeof REFUSALS)[number]
+/** `locked` is not the core's: the store refuses what a bulk revocation is about. */
+export type RefusalCode = (typeof REFUSALS)[number] | 'locked'
 
 /** A refused command: the code, and words for an authorised caller that say what to do. */
 export interface Refusal {

@@ -9,6 +9,7 @@ import { err, ok, type Result } from '../core/result.ts'
 import type { Tree } from '../core/tree.ts'
 import { type ChainRow, toRows } from '../ledger/chain.ts'
 import { LIMITS, type Opened } from '../store/store.ts'
+import { locksOf } from './locks.ts'
 
 /** A batch takes no further command beyond this, so that no store refuses it as a whole. */
 const BATCH_ROWS_MAX = 4_000
@@ -131,7 +132,9 @@ export function answerAll(batch: readonly Pending[], answers: readonly Answer[],
 
 /** What the index of the store learns from a batch. */
 export function indexOf(entries: readonly Entry[]) {
-  const index: { opened?: Opened; closedAt?: Instant; runs?: RunId[] } = {}
+  const unless = locksOf(entries)
+  const index: { opened?: Opened; closedAt?: Instant; runs?: RunId[]; unless?: string[] } =
+    unless.length === 0 ? {} : { unless }
   for (const entry of entries) {
     if (entry.type === 'tree.opened') {
       const { run: root, envelope } = entry.command

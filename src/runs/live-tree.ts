@@ -5,7 +5,7 @@ import { evolve } from '../core/evolve.ts'
 import type { Instant, RunId } from '../core/id.ts'
 import { RULES_VERSION } from '../core/limits.ts'
 import type { Refusal } from '../core/reason.ts'
-import type { Result } from '../core/result.ts'
+import { err, type Result } from '../core/result.ts'
 import { fromSnapshot, snapshotText } from '../core/snapshot.ts'
 import type { Run, Tree } from '../core/tree.ts'
 import { GENESIS } from '../ledger/chain.ts'
@@ -208,9 +208,13 @@ export class LiveTree {
       }
       if (attempt.rows.length === 0) {
         if (this.#isOld(attempt.answers) && (await this.#isBehind())) continue
-      } else if (!(await this.#append(attempt))) {
-        conflicts++
-        continue
+      } else {
+        const appended = await this.#append(attempt)
+        if (!appended.ok && appended.error === 'locked') return this.#refuseLocked(open, attempt)
+        if (!appended.ok) {
+          conflicts++
+          continue
+        }
       }
       this.#repeats = attempt.repeats
       // What did not fit goes first next time.
@@ -221,6 +225,20 @@ export class LiveTree {
     throw new Error(`gave up after ${CONFLICTS_MAX} conflicts with another process`)
   }
 
+  /**
+   * A lock forbids something of the batch. What opens a tree is refused whole; in a tree that there
+   * is each command is tried alone, so that only what the lock is about is refused.
+   */
+  async #refuseLocked(batch: readonly Pending[], { rows }: Attempt): Promise<void> {
+    const opens = rows[0]!.seq === 1
+    if (!opens && batch.length > 1) {
+      for (const each of batch) await this.#commit([each])
+      return
+    }
+    const message = 'a bulk revocation has locked this: nothing of the kind is opened now'
+    for (const each of batch) each.resolve(err({ code: 'locked', message }))
+  }
+
   #attempt(batch: readonly Pending[]): Attempt {
     const { clock } = this.#options
     const attempt = new Attempt({ tree: this.#tree, hash: this.#hash, repeats: this.#repeats })
@@ -229,22 +247,21 @@ export class LiveTree {
     return attempt
   }
 
-  /** False: another process was first. */
-  async #append(attempt: Attempt): Promise<boolean> {
+  async #append(attempt: Attempt): Promise<Result<void, 'conflict' | 'locked'>> {
     const { rows, entries } = attempt
     const expectedSeq = rows[0]!.seq - 1
     const batch = { ...this.key, expectedSeq, rows, ...indexOf(entries) }
     const appended = await this.#options.store.append(batch)
     if (!appended.ok) {
       this.#forget()
-      return false
+      return appended
     }
     this.#hash = rows.at(-1)!.hash
     this.#checkedAtMs = performance.now()
     this.#toldSeq = rows.at(-1)!.seq
     this.#options.appended(this.#tree!, entries)
     this.#saveSnapshot(SNAPSHOT_BUSY_GROWTH)
-    return true
+    return appended
   }
 
   /** A stored outcome is handed out only on the latest word; a denial may be a moment old. */

@@ -5,7 +5,7 @@ const HASH = /^[0-9a-f]{64}$/
 
 /** Refuses a batch that no store could keep faithfully. Throws TypeError: the caller is wrong. */
 export function checkBatch(batch: Batch): void {
-  const { expectedSeq, rows, opened, closedAt, runs = [] } = batch
+  const { expectedSeq, rows, opened, closedAt, runs = [], unless = [] } = batch
   checkTree(batch)
   checkCount(expectedSeq, 'expectedSeq')
   if (rows.length < 1 || rows.length > LIMITS.rowsPerBatch) {
@@ -27,6 +27,10 @@ export function checkBatch(batch: Batch): void {
     throw new TypeError(`a batch opens at most ${LIMITS.runsPerBatch} runs`)
   }
   for (const run of runs) checkName(run, 'run')
+  if (unless.length > LIMITS.locksPerBatch) {
+    throw new TypeError(`a batch names at most ${LIMITS.locksPerBatch} locks`)
+  }
+  for (const key of unless) checkName(key, 'unless')
 }
 
 function checkRow(row: Row, seq: number): void {

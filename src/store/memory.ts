@@ -56,16 +56,17 @@ class Memory implements MemoryStore {
     this.#disk = disk
   }
 
-  async append(batch: store.Batch): Promise<Result<void, 'conflict'>> {
+  async append(batch: store.Batch): Promise<Result<void, 'conflict' | 'locked'>> {
     check.checkBatch(batch)
     const copy = structuredClone(batch)
     return this.#write(() => this.#append(copy))
   }
 
-  #append(batch: store.Batch): Result<void, 'conflict'> {
-    const { org, tree, expectedSeq, rows, opened, closedAt, runs = [] } = batch
+  #append(batch: store.Batch): Result<void, 'conflict' | 'locked'> {
+    const { org, tree, expectedSeq, rows, opened, closedAt, runs = [], unless = [] } = batch
     const found = this.#find({ org, tree })
     if ((found?.rows.length ?? 0) !== expectedSeq) return err('conflict')
+    if (unless.some((key) => this.#disk.settings.has(keyOf(org, key)))) return err('locked')
     const opens = opened === undefined ? runs : [opened.root, ...runs]
     for (const run of opens) {
       const other = this.#disk.runs.get(keyOf(org, run))
@@ -218,6 +219,16 @@ class Memory implements MemoryStore {
   async getSetting(org: OrgId, key: string): Promise<string | null> {
     this.#checkOpen()
     return this.#disk.settings.get(keyOf(org, key)) ?? null
+  }
+
+  async listSettings(org: OrgId, prefix: string): Promise<store.Setting[]> {
+    this.#checkOpen()
+    return [...this.#disk.settings]
+      .map(([names, value]) => ({ names: JSON.parse(names) as [OrgId, string], value }))
+      .filter(({ names: [of, key] }) => of === org && key.startsWith(prefix))
+      .map(({ names: [, key], value }) => ({ key, value }))
+      .sort((a, b) => compare([a.key], [b.key]))
+      .slice(0, store.LIMITS.pageItems)
   }
 
   async setSetting(change: store.SettingChange): Promise<Result<void, 'conflict'>> {

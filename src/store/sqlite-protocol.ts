@@ -23,8 +23,9 @@ export const OP = {
 } as const
 
 /** One a write, in the order of the writes. `refused` stands for conflict, full and exists. */
-export const VERDICT = { done: 0, refused: 1 } as const
-export type Verdict = 0 | 1 | Failure
+export const VERDICT = { done: 0, refused: 1, locked: 2 } as const
+export type Answered = 0 | 1 | 2
+export type Verdict = Answered | Failure
 
 /** An error in a form that keeps its code when it is copied between threads. */
 export interface Failure {
@@ -52,7 +53,7 @@ export interface WriterOptions {
 
 /** Adds an append to the message. The sequence numbers of the rows follow from `expectedSeq`. */
 export function pushAppend(flat: Flat, batch: Batch): void {
-  const { opened, runs = [] } = batch
+  const { opened, runs = [], unless = [] } = batch
   flat.push(OP.append, batch.org, batch.tree, batch.expectedSeq, batch.rows.length)
   for (const row of batch.rows) flat.push(row.at, row.type, row.body, row.hash)
   if (opened !== undefined) {
@@ -60,6 +61,8 @@ export function pushAppend(flat: Flat, batch: Batch): void {
   }
   flat.push(batch.closedAt ?? null, runs.length)
   for (const run of runs) flat.push(run)
+  flat.push(unless.length)
+  for (const key of unless) flat.push(key)
 }
 
 /** SQLite's primary result codes, by what they mean to a caller. */

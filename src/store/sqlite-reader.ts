@@ -121,6 +121,13 @@ export class Reader {
     return found === undefined ? null : ({ ...found } as unknown as store.StoredArtifact)
   }
 
+  async listSettings(org: OrgId, prefix: string): Promise<store.Setting[]> {
+    const sql = `SELECT key, value FROM settings WHERE org = ? AND key >= ?
+      AND substr(key, 1, length(?)) = ? ORDER BY key LIMIT ?`
+    const found = this.#all(sql, org, prefix, prefix, prefix, store.LIMITS.pageItems)
+    return found.map(({ key, value }) => ({ key, value }) as store.Setting)
+  }
+
   async lastBeat(executor: string): Promise<Instant | null> {
     const found = this.#get('SELECT at FROM executors WHERE executor = ?', executor)
     return (found?.at as Instant | undefined) ?? null

@@ -1,6 +1,13 @@
 import { Worker } from 'node:worker_threads'
 import type { WriterOptions } from './sqlite-protocol.ts'
-import { CLOSE, type Flat, type FromWorker, toError, type Verdict } from './sqlite-protocol.ts'
+import {
+  type Answered,
+  CLOSE,
+  type Flat,
+  type FromWorker,
+  toError,
+  type Verdict,
+} from './sqlite-protocol.ts'
 import { LIMITS, StoreError } from './store.ts'
 
 // tsc rewrites the endings of imports, not of URLs: this one follows from how we run.
@@ -10,7 +17,7 @@ const ENTRY = new URL(
 )
 
 interface Waiting {
-  readonly resolve: (verdict: 0 | 1) => void
+  readonly resolve: (verdict: Answered) => void
   readonly reject: (error: Error) => void
 }
 
@@ -59,7 +66,7 @@ export class WriterThread {
   }
 
   /** `push` adds one write to the message. Resolves when it is durable, or was refused. */
-  write(push: (flat: Flat) => void): Promise<0 | 1> {
+  write(push: (flat: Flat) => void): Promise<Answered> {
     if (this.#closing !== null)
       return Promise.reject(new StoreError('closed', 'the store is closed'))
     if (this.#dead !== null) return Promise.reject(this.#dead)

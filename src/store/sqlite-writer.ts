@@ -149,6 +149,7 @@ export class Writer {
     // INVARIANT: the transaction is IMMEDIATE, so nobody writes between this look and the inserts.
     const last = sql.lastSeq.get(org, tree) as { seq: number } | undefined
     if ((last?.seq ?? 0) !== expectedSeq) return VERDICT.refused
+    if (this.#isLocked(org, flat, end)) return VERDICT.locked
     for (let seq = expectedSeq + 1; seq <= expectedSeq + count; seq++, i += 4) {
       sql.insert.run(org, tree, seq, flat[i]!, flat[i + 1]!, flat[i + 2]!, flat[i + 3]!)
     }
@@ -160,8 +161,17 @@ export class Writer {
     }
     const closedAt = flat[i++]
     if (closedAt !== null) sql.close.run(closedAt as number, org, tree)
-    for (i++; i < end; i++) this.#openRun(org, tree, flat[i] as string)
+    const runs = flat[i++] as number
+    for (const last = i + runs; i < last; i++) this.#openRun(org, tree, flat[i] as string)
     return VERDICT.done
+  }
+
+  /** The keys that must not be there are the last of an append, behind their number. */
+  #isLocked(org: string, flat: Flat, end: number): boolean {
+    for (let i = end - 1; typeof flat[i] === 'string'; i--) {
+      if (this.#sql.setting.get(org, flat[i] as string) !== undefined) return true
+    }
+    return false
   }
 
   #openRun(org: string, tree: string, run: string): void {
@@ -210,7 +220,8 @@ function endOfAppend(flat: Flat, from: number): number {
   const rows = flat[from + 4] as number
   const opened = flat[from + 3] === 0 ? 5 : 0
   const runs = from + 5 + rows * 4 + opened + 1
-  return runs + 1 + (flat[runs] as number)
+  const locks = runs + 1 + (flat[runs] as number)
+  return locks + 1 + (flat[locks] as number)
 }
 
 /** The writes of the messages, one by one. */

@@ -3,7 +3,15 @@ import { dirname, resolve } from 'node:path'
 import type { CallId, Instant, OrgId, RunId, TreeId } from '../core/id.ts'
 import { err, ok, type Result } from '../core/result.ts'
 import * as check from './check.ts'
-import { type Flat, OP, pushAppend, toError, toFailure, VERDICT } from './sqlite-protocol.ts'
+import {
+  type Answered,
+  type Flat,
+  OP,
+  pushAppend,
+  toError,
+  toFailure,
+  VERDICT,
+} from './sqlite-protocol.ts'
 import { Reader } from './sqlite-reader.ts'
 import { WriterThread } from './sqlite-thread.ts'
 import * as store from './store.ts'
@@ -76,9 +84,10 @@ class SqliteStore implements store.Store {
     this.#reader = reader
   }
 
-  async append(batch: store.Batch): Promise<Result<void, 'conflict'>> {
+  async append(batch: store.Batch): Promise<Result<void, 'conflict' | 'locked'>> {
     check.checkBatch(batch)
-    return answer(await this.#writer.write((flat) => pushAppend(flat, batch)), 'conflict')
+    const verdict = await this.#writer.write((flat) => pushAppend(flat, batch))
+    return verdict === VERDICT.locked ? err('locked') : answer(verdict, 'conflict')
   }
 
   async load(tree: store.TreeKey, afterSeq: number): Promise<store.Row[]> {
@@ -157,6 +166,10 @@ class SqliteStore implements store.Store {
 
   async getSetting(org: OrgId, key: string): Promise<string | null> {
     return this.#read().getSetting(org, key)
+  }
+
+  async listSettings(org: OrgId, prefix: string): Promise<store.Setting[]> {
+    return this.#read().listSettings(org, prefix)
   }
 
   async setSetting(change: store.SettingChange): Promise<Result<void, 'conflict'>> {
@@ -244,13 +257,13 @@ class SqliteStore implements store.Store {
     return this.#reader
   }
 
-  #write(flat: Flat): Promise<0 | 1> {
+  #write(flat: Flat): Promise<Answered> {
     return this.#writer.write((all) => {
       for (const value of flat) all.push(value)
     })
   }
 }
 
-function answer<E>(verdict: 0 | 1, refused: E): Result<void, E> {
+function answer<E>(verdict: Answered, refused: E): Result<void, E> {
   return verdict === VERDICT.done ? ok(undefined) : err(refused)
 }

@@ -16,6 +16,10 @@ import type { Result } from '../core/result.ts'
  * conflict is an answer, not a failure: load the new rows, decide again, append again. The store
  * never retries.
  *
+ * LOCKS. A batch may name settings that must not be there (`unless`). If one is, the answer is
+ * `locked` and nothing of the batch is stored. The look and the rows are one transaction: once a
+ * setting is stored, no batch that names it is, in any process.
+ *
  * ORDER. Sequence numbers of a tree count from 1 without gaps. Calls of one process take effect
  * in the order in which they are made, so a caller may send a second batch of a tree before the
  * first is answered.
@@ -38,7 +42,7 @@ import type { Result } from '../core/result.ts'
  * stored: it is a mistake of the caller.
  */
 export interface Store {
-  append(batch: Batch): Promise<Result<void, 'conflict'>>
+  append(batch: Batch): Promise<Result<void, 'conflict' | 'locked'>>
 
   /** The rows after `afterSeq`, in order; empty if there are none. A prefix of what is stored. */
   load(tree: TreeKey, afterSeq: number): Promise<Row[]>
@@ -76,6 +80,8 @@ export interface Store {
   listReceipts(query: ReceiptQuery): Promise<Page<ReceiptInfo, ReceiptCursor>>
 
   getSetting(org: OrgId, key: string): Promise<string | null>
+  /** Settings whose key begins with `prefix`, by key; at most `pageItems`. */
+  listSettings(org: OrgId, prefix: string): Promise<Setting[]>
   /** Compare-and-set; null is "not set", before and after. */
   setSetting(change: SettingChange): Promise<Result<void, 'conflict'>>
 
@@ -152,6 +158,8 @@ export interface Batch extends TreeKey {
    * already fails the batch: ids are drawn at random, so this is never an accident.
    */
   readonly runs?: readonly RunId[]
+  /** Keys of settings of the organisation; the batch is stored only if none of them is set. */
+  readonly unless?: readonly string[]
 }
 
 export interface Opened {
@@ -224,6 +232,11 @@ export interface ReceiptCursor {
   readonly number: number
 }
 
+export interface Setting {
+  readonly key: string
+  readonly value: string
+}
+
 export interface SettingChange {
   readonly org: OrgId
   readonly key: string
@@ -276,6 +289,8 @@ export const LIMITS = {
   /** A decision makes a handful; a parent's end makes one a child. */
   rowsPerBatch: 10_000,
   runsPerBatch: 10_000,
+  /** Looked up one by one while everybody who writes waits. */
+  locksPerBatch: 10_000,
   /** Arguments of a call are captured by the lease's constraints, never whole. */
   bodyBytes: 1_048_576,
   snapshotBytes: 64 * 1_048_576,
