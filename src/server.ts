@@ -4,12 +4,16 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
-import { createApi } from './authority/api.ts'
-import { Authority } from './authority/authority.ts'
+import { createApi } from './authority/api/api.ts'
+import { Authorities } from './authority/authorities.ts'
+import type { Authority } from './authority/authority.ts'
 import { badgeReader } from './authority/badge-reader.ts'
 import { desksOf, hostsByAction, vocabularyOf } from './authority/catalogs.ts'
 import { type Config, EMPTY_CONFIG, loadConfig } from './authority/config.ts'
 import { freshKeys, type Keys, loadKeys } from './authority/keys.ts'
+import { authenticateWith } from './authority/people/authenticate.ts'
+import { cookieOf } from './authority/people/cookies.ts'
+import { Sessions } from './authority/people/sessions.ts'
 import { Pinning } from './authority/pinning.ts'
 import { type Policy, policyOf } from './authority/policy.ts'
 import { Templates } from './authority/templates.ts'
@@ -165,8 +169,7 @@ async function assemble(parts: Parts): Promise<Daypass> {
   await runs.start()
   const http = createServer()
   const url = await listen(http, options.port ?? 0)
-  const authority = new Authority({
-    org: LOCAL_ORG,
+  const authorities = new Authorities({
     runs,
     store,
     keys,
@@ -174,6 +177,7 @@ async function assemble(parts: Parts): Promise<Daypass> {
     issuer: () => url,
     leaseSecondsMax: config.limits.maxExpiresInSeconds,
   })
+  const authority = authorities.of(LOCAL_ORG)
   const badges = badgeReader({ url, keys, clock, runs, ...config.limits })
   const door = doorOf(parts, { badges, runs, desks, upstreams, vocabulary })
   const operatorToken = randomBytes(32).toString('base64url')
@@ -182,10 +186,17 @@ async function assemble(parts: Parts): Promise<Daypass> {
     ...{ pins: parts.pins, programs: parts.programs },
     pinned: () => door.toolsChanged(),
   })
+  const authenticate = authenticateWith({
+    operator: { token: operatorToken, person: options.operator, org: LOCAL_ORG },
+    sessions: new Sessions({ store, cookie: cookieOf('session', url), clock, rules: 'local' }),
+    machineOf: async () => null,
+    badges,
+    origin: new URL(url).origin,
+  })
   const api = createApi({
-    authority,
-    operatorToken,
-    operator: options.operator,
+    ...{ authenticate, runs, store, clock, desks, vocabulary, hosts, templates, policy },
+    authorityOf: (org) => authorities.of(org),
+    limits: config.limits,
     status: () => statusOf(parts, upstreams),
     catalog: () => catalogOf(parts, desks),
     pinning,
@@ -206,6 +217,7 @@ async function assemble(parts: Parts): Promise<Daypass> {
     ...{ bound: parts.desks, hosts, templates, policy },
     close: async () => {
       mcp.close()
+      api.close()
       await upstreams.close()
       await settled(door)
       await runs.stop()

@@ -71,20 +71,28 @@ export class Api implements AsyncDisposable {
   }
 
   async trees(options: { all: boolean }): Promise<Tree[]> {
-    const { trees } = await this.get<{ trees: Json[] }>(`/v1/runs${options.all ? '?all' : ''}`)
+    const open = options.all ? '' : '?open=true'
+    const { trees } = await this.get<{ trees: Json[] }>(`/v1/trees${open}`)
     return trees.map(fromSnapshot)
   }
 
   async show(run: RunId): Promise<{ tree: Tree; run: Run; prompt: Prompt | null }> {
     const found = await this.get<{ tree: Json; run: RunId; prompt: Prompt | null }>(
-      `/v1/runs/${run}`,
+      `/v1/runs/${run}/tree`,
     )
     const tree = fromSnapshot(found.tree)
     return { tree, run: tree.runs.get(found.run)!, prompt: found.prompt }
   }
 
   async entries(run: RunId): Promise<Entry[]> {
-    return (await this.get<{ entries: Entry[] }>(`/v1/runs/${run}/entries`)).entries
+    const all: Entry[] = []
+    for (let after: number | null = 0; after !== null; ) {
+      const path = `/v1/runs/${run}/entries?after=${after}`
+      const page: { entries: Entry[]; next: number | null } = await this.get(path)
+      all.push(...page.entries)
+      after = page.next
+    }
+    return all
   }
 
   /** Null while the run tree is not closed. */

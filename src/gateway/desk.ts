@@ -85,13 +85,23 @@ export class Desks {
     return known
   }
 
+  /** Whether this server is configured here: then its catalog says what its calls do. */
+  serves(server: string): boolean {
+    return this.#desks.has(server)
+  }
+
   /** What must stand still from the facts of a call until its answer. */
   serials(request: ToolCallRequest): readonly Serial[] {
     const desk = this.#desks.get(request.server)
     return desk === undefined ? [] : serialOf(desk.binding, desk.catalog, request.tool)
   }
 
-  facts(request: ToolCallRequest, run: Run, tree: Tree, salt: string): Facts | Promise<Facts> {
+  facts(
+    request: Pick<ToolCallRequest, 'server' | 'tool' | 'args'>,
+    run: Run,
+    tree: Tree,
+    salt: string,
+  ): Facts | Promise<Facts> {
     const desk = this.#desks.get(request.server)
     const check = this.checks(request.server).get(request.tool)
     if (desk === undefined || check === undefined || check.status === 'missing') {
@@ -153,7 +163,7 @@ function fileUseDoes(use: string, kind: 'read' | 'write' | 'delete'): boolean {
 }
 
 /** Arguments that a grant anywhere up the chain constrains. */
-function constrainedBy(tree: Tree, run: Run): string[] {
+export function constrainedBy(tree: Tree, run: Run): string[] {
   const names: string[] = []
   for (const { lease } of chainOf(tree, run)) {
     for (const grant of lease?.terms.grants ?? []) names.push(...Object.keys(grant.where))
@@ -162,7 +172,7 @@ function constrainedBy(tree: Tree, run: Run): string[] {
 }
 
 function unknownTool(
-  { server, tool, args }: ToolCallRequest,
+  { server, tool, args }: Pick<ToolCallRequest, 'server' | 'tool' | 'args'>,
   salt: string,
 ): Facts | Promise<Facts> {
   return classify({

@@ -32,7 +32,8 @@ async function pending(opened: Badged): Promise<Ask> {
 }
 
 function answer({ run }: Badged, { id, binding }: Ask, verb: 'approve' | 'refuse', reason = '') {
-  return house.api('POST', `/v1/runs/${run}/asks/${id}/${verb}`, { binding, reason })
+  const body = verb === 'approve' ? { binding } : { reason }
+  return house.api('POST', `/v1/runs/${run}/asks/${id}/${verb}`, body)
 }
 
 function reached(): number {
@@ -191,6 +192,6 @@ test('threat 72: nobody approves with a badge', async () => {
   const { id, binding } = await pending(opened)
   const path = `/v1/runs/${opened.run}/asks/${id}/approve`
   const response = await house.api('POST', path, { binding }, opened.badge)
-  expect(response.status).toBe(401)
+  expect(response.status).toBe(403)
   expect(read(await waiting).decision).toMatchObject({ decision: 'ask' })
 })

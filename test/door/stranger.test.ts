@@ -169,10 +169,11 @@ describe('the API of the operator', () => {
   const pages = [
     ['GET', '/v1/status'],
     ['GET', '/v1/catalog'],
-    ['GET', '/v1/runs'],
-    ['GET', '/v1/runs/RUN'],
-    ['GET', '/v1/runs/RUN/entries'],
-    ['GET', '/v1/runs/RUN/receipt'],
+    ['GET', '/v1/trees'],
+    ['GET', '/v1/approvals'],
+    ['POST', '/v1/runs'],
+    ['POST', '/v1/revocations'],
+    ['POST', '/v1/runs/RUN/badge'],
     ['POST', '/v1/runs/RUN/approve'],
     ['POST', '/v1/runs/RUN/resume'],
     ['POST', '/v1/runs/RUN/asks/ask_x/approve'],
@@ -182,8 +183,10 @@ describe('the API of the operator', () => {
   ] as const
   test.each(pages)('threat 72: %s %s is closed to a badge', async (method, page) => {
     const path = page.replace('RUN', opened.run)
-    for (const token of [opened.badge, '', 'x', `${house.daypass.operatorToken}x`]) {
-      const body = method === 'POST' ? {} : undefined
+    const body = method === 'POST' ? {} : undefined
+    const answer = await house.api(method, path, body, opened.badge)
+    expect(answer.status).toBe(page === '/v1/nothing' ? 404 : 403)
+    for (const token of ['', 'x', `${house.daypass.operatorToken}x`]) {
       expect((await house.api(method, path, body, token)).status).toBe(401)
     }
   })
@@ -209,7 +212,7 @@ test('threat 78: no secret is in what is stored, shown or answered', async () =>
   const { authority, operatorToken, keys } = house.daypass
   const receipt = await authority.close(run)
   const pages = await Promise.all(
-    ['/v1/status', '/v1/catalog', '/v1/runs?all', `/v1/runs/${run.run}`].map(async (path) =>
+    ['/v1/status', '/v1/catalog', '/v1/trees', `/v1/runs/${run.run}`].map(async (path) =>
       (await house.api('GET', path)).text(),
     ),
   )

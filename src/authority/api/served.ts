@@ -1,0 +1,41 @@
+import type { Json } from '../../core/id.ts'
+import type { Template } from '../templates.ts'
+import type { ApiParts, Handlers } from './parts.ts'
+import { Problem } from './problem.ts'
+
+type Served = 'getStatus' | 'getCatalog' | 'getTool' | 'pinTool' | 'listTemplates' | 'getTemplate'
+
+/** The server itself: its health, the tools that are presented to it, its templates. */
+export function serverHandlers(parts: ApiParts): Handlers<Served> {
+  const { pinning, templates } = parts
+  const toolUnknown = () => new Problem(404, 'tool_unknown', 'no server presents that tool now')
+  return {
+    getStatus: async () => (await parts.status()) as Record<string, Json>,
+    getCatalog: async () => parts.catalog() as { servers: Record<string, never[]> },
+    getTool: async ({ params: { server, tool } }) => {
+      const presented = pinning.look(server, tool)
+      if (presented === null) throw toolUnknown()
+      const { check, definition, accepted } = presented
+      return { check, definition: definition as unknown as Json, accepted: accepted as Json | null }
+    },
+    pinTool: async ({ params: { server, tool }, body }) => {
+      const hash = body.hash.replace(/^sha256:/, '')
+      const pinned = pinning.pin(server, tool, hash)
+      if (pinned.ok) return { definition: hash }
+      if (pinned.error.code === 'tool_unknown') throw toolUnknown()
+      const now = `the server presents another definition now: sha256:${pinned.error.presented}`
+      throw new Problem(409, pinned.error.code, now)
+    },
+    listTemplates: async () => ({ items: templates.all().map(templateView) }),
+    getTemplate: async ({ params: { template } }) => {
+      const found = templates.get(template)
+      if (found !== null) return templateView(found)
+      throw new Problem(404, 'template_unknown', `no template \`${template}\``)
+    },
+  }
+}
+
+function templateView({ name, title, scope, terms, warnings }: Template) {
+  const said = warnings.filter(({ severity }) => severity === 'warning')
+  return { name, title, scope, terms, warnings: said.map(({ message }) => message) }
+}
