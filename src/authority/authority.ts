@@ -101,6 +101,24 @@ export class Authority {
     return ok({ ...key, run, prompt, promptHash: hash })
   }
 
+  /** Opens a run below another. Its lease is active at once, unless the parent's asks a person. */
+  async delegate(
+    request: RunRequest & { readonly parent: RunId },
+  ): Promise<Result<OpenRun, Refusal>> {
+    const { parent, envelope, terms, rule } = request
+    const key = await this.#runs.find(this.org, parent)
+    if (key === null) return unknown(parent)
+    const run = request.run ?? newId('run')
+    const prompt = request.prompt(run)
+    const hash = promptHash(prompt)
+    await this.#keepPrompt(hash, prompt)
+    const reply = await this.#runs.execute(key, {
+      ...{ do: 'delegate', parent, run, lease: newId('lease') },
+      ...{ terms, promptHash: hash, envelope, rule },
+    })
+    return reply.ok ? ok({ ...key, run, prompt, promptHash: hash }) : reply
+  }
+
   /** The badge of a run whose lease is active, for whoever has it. */
   async badge(run: RunId): Promise<Result<string, Refusal>> {
     const issued = await this.badgeFor(run, BEARER)

@@ -37,17 +37,19 @@ export interface ProofRequest {
   readonly method: string
   /** The URL of the endpoint as clients know it, without query and fragment. */
   readonly url: string
-  readonly token: string
-  /** Thumbprint that the token is bound to (`cnf.jkt`). */
-  readonly jkt: string
+  /** That is used with it, and the key that it is bound to; null: one is asked for (§5). */
+  readonly use: { readonly token: string; readonly jkt: string } | null
 }
 
-/** Checks a proof for a use of a token at a protected resource (RFC 9449 §4.3, §7). */
+/**
+ * Checks a proof (RFC 9449 §4.3): of a use of a token at a protected resource (§7), or with a request
+ * for a token (§5). The answer is the thumbprint of the key.
+ */
 export async function verifyProof(
   request: ProofRequest,
   seen: SeenProofs,
   now: Instant,
-): Promise<Result<void, ProofFault>> {
+): Promise<Result<string, ProofFault>> {
   if (request.proof.length > PROOF_CHARS_MAX) return err('invalid')
   let payload: JWTPayload
   let jkt: string
@@ -66,12 +68,13 @@ export async function verifyProof(
   const { jti, iat, htm, htu, ath } = payload
   if (typeof jti !== 'string' || jti === '' || jti.length > JTI_CHARS_MAX) return err('invalid')
   if (htm !== request.method || bareUrl(htu) !== bareUrl(request.url)) return err('other_request')
+  const { use } = request
   // §7.1: the hash of the token keeps a proof from being used with another one.
-  if (ath !== tokenHash(request.token)) return err('other_request')
-  if (jkt !== request.jkt) return err('other_key')
+  if (use !== null && ath !== tokenHash(use.token)) return err('other_request')
+  if (use !== null && jkt !== use.jkt) return err('other_key')
   if (typeof iat !== 'number' || !seen.isRecent(iat * 1000, now)) return err('not_recent')
   // Last, so that only good proofs take up room.
-  return seen.add({ jkt, jti }, now) ? ok(undefined) : err('replayed')
+  return seen.add({ jkt, jti }, now) ? ok(jkt) : err('replayed')
 }
 
 /** §4.3, 9: compared after normalisation (RFC 3986 §6.2.2, §6.2.3), without query and fragment. */

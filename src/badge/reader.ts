@@ -88,7 +88,7 @@ export class BadgeReader {
     if (scheme !== 'dpop' || proof === null) return null
     const { verifier, clock } = this.#options
     const url = `${verifier.issuer}${path}`
-    const use = { proof, method, url, token, jkt: badge.jkt }
+    const use = { proof, method, url, use: { token, jkt: badge.jkt } }
     return verifyProof(use, this.#seen, clock()).then((proven) => (proven.ok ? badge : null))
   }
 }

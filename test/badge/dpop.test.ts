@@ -1,7 +1,7 @@
 import { generateKeyPairSync, hash, type KeyObject, randomUUID } from 'node:crypto'
 import { calculateJwkThumbprint, type JWK, SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
-import { type ProofRequest, SeenProofs, verifyProof } from '../../src/badge/dpop.ts'
+import { SeenProofs, verifyProof } from '../../src/badge/dpop.ts'
 
 const NOW = Date.parse('2026-06-23T01:42:00Z')
 const url = 'https://daypass.example/mcp'
@@ -31,8 +31,10 @@ function prove({ claims = {}, header = {}, key = own.privateKey }: Made = {}): P
     .sign(key)
 }
 
-async function check(proof: string, more: Partial<ProofRequest> = {}, seen = fresh()) {
-  const checked = await verifyProof({ proof, method: 'POST', url, token, jkt, ...more }, seen, NOW)
+async function check(proof: string, key: { jkt?: string } = {}, seen = fresh()) {
+  const request = { proof, method: 'POST', url, use: { token, jkt, ...key } }
+  const checked = await verifyProof(request, seen, NOW)
+  if (checked.ok) expect(checked.value).toBe(request.use.jkt)
   return checked.ok ? 'good' : checked.error
 }
 
@@ -47,6 +49,14 @@ test('a proof for this request by the key of the badge is good', async () => {
     const proof = await prove({ header: { alg, jwk: jwk(pair) }, key: pair.privateKey })
     expect(await check(proof, { jkt: await calculateJwkThumbprint(jwk(pair)) })).toBe('good')
   }
+})
+
+test('with a request for a token it is about no token, and says which key it is to be bound to', async () => {
+  const proof = await prove({ claims: { ath: undefined } })
+  const request = { proof, method: 'POST', url, use: null }
+  const seen = fresh()
+  expect(await verifyProof(request, seen, NOW)).toEqual({ ok: true, value: jkt })
+  expect(await verifyProof(request, seen, NOW)).toEqual({ ok: false, error: 'replayed' })
 })
 
 describe('threat 48: a proof is refused', () => {
