@@ -8,6 +8,7 @@ import { createApi } from './authority/api/api.ts'
 import { Authorities } from './authority/authorities.ts'
 import type { Authority } from './authority/authority.ts'
 import { badgeReader } from './authority/badge-reader.ts'
+import { badgeLifeMs } from './authority/badges.ts'
 import { desksOf, hostsByAction, vocabularyOf } from './authority/catalogs.ts'
 import { type Config, EMPTY_CONFIG, loadConfig } from './authority/config.ts'
 import { freshKeys, type Keys, loadKeys } from './authority/keys.ts'
@@ -18,6 +19,7 @@ import { Pinning } from './authority/pinning.ts'
 import { type Policy, policyOf } from './authority/policy.ts'
 import { Templates } from './authority/templates.ts'
 import { Programs, programsOf } from './authority/programs.ts'
+import { Txns, tellIssuer } from './authority/txn.ts'
 import type { BadgeReader } from './badge/reader.ts'
 import { type Pins, readPins } from './catalog/pin.ts'
 import type { Instant } from './core/id.ts'
@@ -91,6 +93,8 @@ export interface Daypass {
   readonly keys: Keys
   /** Whose badge it is: of the gateway and of every endpoint that takes one. */
   readonly badges: BadgeReader
+  /** Transaction tokens, which tools show when they ask. */
+  readonly txns: Txns
   readonly vocabulary: Vocabulary
   /** Action → hosts, as the prompt shows them. */
   readonly hosts: Readonly<Record<string, readonly string[]>>
@@ -161,14 +165,14 @@ async function assemble(parts: Parts): Promise<Daypass> {
   const policy = policyOf({ ...config, templates }, { vocabulary, hosts, bound: parts.desks })
   const serverInfo = { name: 'daypass', version: VERSION }
   const runs = new Runs({ store, clock, executor: newId('exec') })
-  const upstreams = upstreamsOf(parts, serverInfo)
-  const desks = new Desks({
-    ...{ desks: parts.desks, upstreams, pins: parts.pins, programs: parts.programs, store },
-  })
   // Before anything is judged: leases of before a restoration end here (threat 62).
   await runs.start()
   const http = createServer()
   const url = await listen(http, options.port ?? 0)
+  const upstreams = upstreamsOf(parts, { client: serverInfo, issuer: url })
+  const desks = new Desks({
+    ...{ desks: parts.desks, upstreams, pins: parts.pins, programs: parts.programs, store },
+  })
   const authorities = new Authorities({
     runs,
     store,
@@ -179,7 +183,10 @@ async function assemble(parts: Parts): Promise<Daypass> {
   })
   const authority = authorities.of(LOCAL_ORG)
   const badges = badgeReader({ url, keys, clock, runs, ...config.limits })
-  const door = doorOf(parts, { badges, runs, desks, upstreams, vocabulary })
+  const overlapMs = badgeLifeMs(config.limits.maxExpiresInSeconds)
+  const txns = new Txns({ url, keys, clock, overlapMs })
+  const wired = { runs, desks, upstreams, vocabulary, signTxn: txns.sign }
+  const door = doorOf(parts, { badges, ...wired })
   const operatorToken = randomBytes(32).toString('base64url')
   const pinning = new Pinning({
     ...{ desks, bound: parts.desks, upstreams, folder: options.folder },
@@ -213,7 +220,7 @@ async function assemble(parts: Parts): Promise<Daypass> {
   if (options.servers !== false) upstreams.start()
   return {
     ...{ url, operatorToken, authority, runs, door, upstreams, desks, config, keys, vocabulary },
-    badges,
+    ...{ badges, txns },
     ...{ bound: parts.desks, hosts, templates, policy },
     close: async () => {
       mcp.close()
@@ -244,17 +251,21 @@ async function settled(door: JudgedDoor): Promise<void> {
   }
 }
 
-function upstreamsOf({ config, desks }: Parts, client: ClientInfo): Upstreams {
-  const configs = config.servers.map(
-    ({ name, upstream }) => [name, asCatalogued(upstream, desks.get(name))] as const,
-  )
+function upstreamsOf(
+  { config, desks }: Parts,
+  { client, issuer }: { readonly client: ClientInfo; readonly issuer: string },
+): Upstreams {
+  const configs = config.servers.map(({ name, upstream }) => {
+    const told = tellIssuer(name, upstream, issuer)
+    return [name, asCatalogued(told, desks.get(name))] as const
+  })
   return new Upstreams(Object.fromEntries(configs), { client })
 }
 
 /** The door, with a verifier that knows the authority's own keys, and no others. */
 function doorOf(
   { keys, store, clock, options }: Parts,
-  wired: Pick<CallParts, 'runs' | 'desks' | 'upstreams' | 'vocabulary'> & {
+  wired: Pick<CallParts, 'runs' | 'desks' | 'upstreams' | 'vocabulary' | 'signTxn'> & {
     readonly badges: BadgeReader
   },
 ): JudgedDoor {

@@ -55,7 +55,7 @@ export async function passCall(
       if (tree === null || run === undefined) throw new Error('the run is not known')
       return parts.desks.facts(request, run, tree, salt)
     },
-    send: (signal, isOver) => request.send(params, signal, isOver),
+    send: (...how) => request.send(params, ...how),
     signal: request.signal,
     server: request.server,
     tool: `${request.server}.${request.tool}`,
@@ -78,7 +78,7 @@ export async function passMethod(
     key: round.key,
     serials: [],
     facts: (salt) => factsOfMethod(request, salt),
-    send: (signal, isOver) => request.send(round.params, signal, isOver),
+    send: (...how) => request.send(round.params, ...how),
     signal: request.signal,
     server: request.server,
     tool,

@@ -120,13 +120,13 @@ function callTool(gate: Gate, request: ClientRequest): Promise<RpcReply> | RpcRe
 
 /** The way to an upstream, for the door to take once a request is allowed. */
 function sender(gate: Gate, request: ClientRequest, server: string, method: string): Send {
-  return async (params, signal, isOver) => {
+  return async (params, signal, isOver, envelope) => {
     const upstream = gate.upstreams.get(server)
     if (upstream === undefined) {
       return failure('unavailable', `there is no server \`${server}\``, { sent: false })
     }
     const { session, push } = request
-    const options = { signal, isOver, onNotification: relayNotify(request) }
+    const options = { signal, isOver, envelope, onNotification: relayNotify(request) }
     if (session !== null) return session.call(upstream, method, params, { ...options, push })
     const clientCapabilities = offered(request, upstream)
     return upstream.call(method, params, { ...options, clientCapabilities })
@@ -225,8 +225,8 @@ async function task(
   }
   const { taskId } = params
   if (typeof taskId !== 'string') return rpcError(INVALID_PARAMS, '`taskId` must be a string')
-  const send: TaskRequest['send'] = (server, params, until) =>
-    sender(gate, request, server, method)(params, until, () => until.aborted)
+  const send: TaskRequest['send'] = (server, params, until, envelope) =>
+    sender(gate, request, server, method)(params, until, () => until.aborted, envelope)
   return gate.door.task(principal, { method, taskId, params, signal, send })
 }
 

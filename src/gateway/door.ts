@@ -55,11 +55,15 @@ export interface ToolCallRequest {
   readonly send: Send
 }
 
-/** Never rejects. `params` are those of the request, as the upstream shall get them. */
+/**
+ * Never rejects. `params` are those of the request, as the upstream shall get them; `envelope` makes
+ * the transaction token of each message that leaves.
+ */
 export type Send = (
   params: JsonObject,
   signal: AbortSignal,
   isOver: () => boolean,
+  envelope?: () => string,
 ) => Promise<UpstreamReply>
 
 /**
@@ -84,7 +88,12 @@ export interface TaskRequest {
   readonly params: JsonObject
   readonly signal: AbortSignal
   /** As `Send`, to the server whose task it is. */
-  readonly send: (server: string, params: JsonObject, signal: AbortSignal) => Promise<UpstreamReply>
+  readonly send: (
+    server: string,
+    params: JsonObject,
+    signal: AbortSignal,
+    envelope?: () => string,
+  ) => Promise<UpstreamReply>
 }
 
 /**

@@ -5,6 +5,7 @@ import type { Facts } from '../core/facts.ts'
 import type { CallId } from '../core/id.ts'
 import { type DenialContext, endText, whatOf } from './denial.ts'
 import { toClient } from './dispatch.ts'
+import { envelopeOf } from './envelope.ts'
 import type { JsonObject, RpcReply } from './jsonrpc.ts'
 import { failureNotice, unreadableNotice, withoutOurMeta } from './notice.ts'
 import type { CallParts, Passage } from './passage.ts'
@@ -28,7 +29,7 @@ export function execute(parts: CallParts, passage: Passage, allowed: Allowed): P
   const { principal } = passage
   const { call, salt } = allowed
   const send = async (ended: AbortSignal): Promise<RpcReply> => {
-    const upstream = await sendUnlessOver(parts, passage, ended)
+    const upstream = await sendUnlessOver(parts, passage, { allowed, ended })
     // Written out once: a result may be long.
     const text = JSON.stringify(upstream)
     const outcome = (passage.outcomeOf ?? outcomeOf)(upstream)
@@ -64,7 +65,7 @@ export function execute(parts: CallParts, passage: Passage, allowed: Allowed): P
 async function sendUnlessOver(
   parts: CallParts,
   passage: Passage,
-  ended: AbortSignal,
+  { allowed, ended }: { allowed: Allowed; ended: AbortSignal },
 ): Promise<UpstreamReply> {
   let isSent = false
   const live = parts.runs.tree(passage.principal)
@@ -77,7 +78,7 @@ async function sendUnlessOver(
     if (live.peek() === null) await live.read()
     if (isOverNow()) return failure('cancelled', OVER_BEFORE_SENT, { sent: false })
     isSent = true
-    return await passage.send(ended, isOverNow)
+    return await passage.send(ended, isOverNow, envelopeOf(parts, passage, allowed))
   } catch {
     const message = 'the gateway failed while the call was under way'
     return failure('protocol', message, { sent: isSent })

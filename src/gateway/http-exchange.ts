@@ -1,9 +1,11 @@
 import type { Dispatcher, Pool } from 'undici'
+import { TXN_HEADER } from '../badge/txn.ts'
 import { EventReader, findReply, mediaTypeOf } from './http-body.ts'
 import type { RpcMessage } from './jsonrpc.ts'
 import {
   type Failure,
   failure,
+  UNSIGNED,
   UPSTREAM_MESSAGE_BYTES_MAX,
   type UpstreamReply,
 } from './upstream-link.ts'
@@ -19,6 +21,8 @@ export interface ExchangeRequest {
   readonly path: string
   readonly headers: Record<string, string>
   readonly body: string
+  /** Makes the transaction token, which must be fresh: requests can wait for a connection. */
+  readonly envelope: (() => string) | undefined
   /** Whether a session is being used: a 404 then means that it is gone. */
   readonly inSession: boolean
 }
@@ -63,7 +67,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   send(pool: Pool): void {
-    const { path, headers, body } = this.#request
+    const { path, headers, body, envelope } = this.#request
+    try {
+      if (envelope !== undefined) headers[TXN_HEADER] = envelope()
+    } catch {
+      this.refuse('unavailable', UNSIGNED)
+      return this.#end()
+    }
     pool.dispatch({ path, method: 'POST', headers, body }, this)
   }
 

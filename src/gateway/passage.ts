@@ -1,3 +1,4 @@
+import type { Txn } from '../badge/txn.ts'
 import type { Outcome } from '../core/command.ts'
 import type { Facts } from '../core/facts.ts'
 import type { Instant } from '../core/id.ts'
@@ -26,6 +27,8 @@ export interface CallParts {
   readonly tasks: Tasks
   readonly vocabulary: Vocabulary
   readonly clock: () => Instant
+  /** Signs what travels with a call to a server that wants it. */
+  readonly signTxn: (txn: Txn, audience: string) => string
   /** Shorter in tests. */
   readonly askHoldMs?: number
 }
@@ -36,7 +39,11 @@ export interface Passage {
   readonly key: CallKey
   readonly facts: (salt: string) => Facts | Promise<Facts>
   readonly serials: Parameters<Locks['acquire']>[0]
-  readonly send: (signal: AbortSignal, isOver: () => boolean) => Promise<UpstreamReply>
+  readonly send: (
+    signal: AbortSignal,
+    isOver: () => boolean,
+    envelope?: () => string,
+  ) => Promise<UpstreamReply>
   readonly signal: AbortSignal
   readonly server: string
   readonly tool: string

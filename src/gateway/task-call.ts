@@ -23,7 +23,8 @@ export async function passTask(
   const open = parts.tasks.find(request.taskId, principal.run)
   if (open === null) return rpcError(INVALID_PARAMS, 'unknown task')
   const params = { ...request.params, taskId: open.task }
-  const send = (signal: AbortSignal) => request.send(open.server, params, signal)
+  const send = (signal: AbortSignal, _isOver?: () => boolean, envelope?: () => string) =>
+    request.send(open.server, params, signal, envelope)
   switch (request.method) {
     case 'tasks/update':
       // Whatever comes of it, the call goes on until its task has ended.

@@ -72,7 +72,9 @@ export class HttpLink implements Link {
   constructor(config: HttpConfig) {
     const url = new URL(config.url)
     this.#path = url.pathname + url.search
-    this.#headers = { ...config.headers }
+    // In one case, so that none of ours is sent beside one of the configuration.
+    const headers = Object.entries(config.headers ?? {})
+    this.#headers = Object.fromEntries(headers.map(([name, value]) => [name.toLowerCase(), value]))
     this.#pool = new Pool(url.origin, {
       connections: CONNECTIONS_MAX,
       pipelining: 1,
@@ -114,7 +116,7 @@ export class HttpLink implements Link {
       }
     })
     call.isSent = false
-    const exchange = this.#exchange(id, method, params, call, options.paramHeaders)
+    const exchange = this.#exchange(id, method, params, call, options)
     this.#inFlight++
     if (this.#connected < CONNECTIONS_MAX) this.#send(exchange)
     else this.#queue.set(exchange, options.isOver ?? (() => false))
@@ -126,7 +128,7 @@ export class HttpLink implements Link {
     method: string,
     params: JsonObject,
     call: PendingCall,
-    paramHeaders: CallOptions['paramHeaders'],
+    { paramHeaders, envelope }: CallOptions,
   ): Exchange {
     const headers = this.#requestHeaders(method, params)
     if (paramHeaders !== undefined) Object.assign(headers, paramHeaders)
@@ -135,6 +137,7 @@ export class HttpLink implements Link {
       path: this.#path,
       headers,
       body: requestText(id, method, params),
+      envelope,
       inSession: this.#session !== null,
     }
     return new Exchange(request, {

@@ -19,6 +19,7 @@ export const UPSTREAM_MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 /** Requests in flight at one upstream; more is a flood that it could not answer anyway. */
 export const UPSTREAM_IN_FLIGHT_MAX = 10_000
 
+export const UNSIGNED = 'its transaction token could not be signed'
 export const OVER_BEFORE_SENT = 'the lease ended before the call was sent'
 
 /** Why there is no answer. */
@@ -56,6 +57,8 @@ export interface CallOptions {
   readonly timeoutMs?: number | undefined
   /** What the upstream may ask of the caller (modern era); nothing unless given. */
   readonly clientCapabilities?: JsonObject
+  /** Makes the transaction token that goes with the message, when the message leaves. May throw. */
+  readonly envelope?: (() => string) | undefined
   /** Headers that repeat arguments (`Mcp-Param-*`); HTTP only. */
   readonly paramHeaders?: Readonly<Record<string, string>> | undefined
 }

@@ -1,3 +1,4 @@
+import { TXN_HEADER } from '../badge/txn.ts'
 import { isObject, type JsonObject } from './jsonrpc.ts'
 import {
   type Introduction,
@@ -18,6 +19,16 @@ export type UpstreamConfig = (StdioConfig | HttpConfig) & {
    * then touch others than its catalog is bound to.
    */
   readonly withholdRoots?: boolean
+  /** Its calls carry a transaction token, with which it can refuse by itself. */
+  readonly envelope?: boolean
+}
+
+/** For whom the transaction tokens of a server are: its URL as configured, or its name. */
+export function audienceOf(server: string, config: UpstreamConfig): string {
+  if (config.kind === 'stdio') return server
+  // A query can hold a secret.
+  const url = URL.parse(config.url)
+  return url === null ? server : `${url.origin}${url.pathname}`
 }
 
 /** A connection that has not been opened; an Error for a configuration that leads nowhere. */
@@ -44,6 +55,7 @@ export function forUpstream(
   delete meta[META_VERSION]
   delete meta[META_CLIENT_INFO]
   delete meta[META_CLIENT_CAPABILITIES]
+  for (const key of Object.keys(meta)) if (isClaim(key)) delete meta[key]
   if (era === 'modern') {
     Object.assign(meta, envelope)
     if (options.clientCapabilities !== undefined) {
@@ -52,3 +64,14 @@ export function forUpstream(
   }
   return { ...params, _meta: meta }
 }
+
+/**
+ * Members that say who somebody is, or what they may do. Only the gateway says that to a server
+ * (threats 44, 66): as `daypass/…`, or not at all.
+ */
+function isClaim(key: string): boolean {
+  const name = key.toLowerCase()
+  return name.startsWith('daypass/') || CREDENTIALS.has(name)
+}
+
+const CREDENTIALS = new Set(['authorization', 'cookie', 'dpop', 'proxy-authorization', TXN_HEADER])

@@ -1,4 +1,5 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { TXN_META } from '../badge/txn.ts'
 import {
   type JsonObject,
   notificationText,
@@ -18,6 +19,7 @@ import {
   listenParams,
   PendingCall,
   type Protocol,
+  UNSIGNED,
   UPSTREAM_IN_FLIGHT_MAX,
   UPSTREAM_MESSAGE_BYTES_MAX,
   type UpstreamReply,
@@ -89,6 +91,10 @@ function signalGroup(pid: number, signal: 'SIGTERM' | 'SIGKILL'): void {
   } catch {
     // Already gone.
   }
+}
+
+function withEnvelope(params: JsonObject, token: string): void {
+  params._meta = { ...(params._meta as JsonObject | undefined), [TXN_META]: token }
 }
 
 /** An MCP server as a child process. No shell is involved: arguments arrive as they are written. */
@@ -177,6 +183,11 @@ export class StdioLink implements Link {
   request(method: string, params: JsonObject, options: CallOptions): Promise<UpstreamReply> {
     const refusal = this.#refusal(options)
     if (refusal !== null) return Promise.resolve(refusal)
+    try {
+      if (options.envelope !== undefined) withEnvelope(params, options.envelope())
+    } catch {
+      return Promise.resolve(failure('unavailable', UNSIGNED, { sent: false }))
+    }
     const id = ++this.#lastId
     if (options.onNotification !== undefined) withProgressToken(params, id)
     const call = new PendingCall(options, (why) => {

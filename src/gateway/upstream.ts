@@ -5,7 +5,7 @@ import { type ClientInfo, type Introduction, negotiate } from './negotiate.ts'
 import { paramHeaders } from './param-headers.ts'
 import { type SessionOptions, SessionUpstream } from './session-upstream.ts'
 import { type CallOptions, failure, type Link, type UpstreamReply } from './upstream-link.ts'
-import { forUpstream, linkTo, type UpstreamConfig } from './upstream-open.ts'
+import { audienceOf, forUpstream, linkTo, type UpstreamConfig } from './upstream-open.ts'
 import { Watches } from './watches.ts'
 
 export type { UpstreamConfig } from './upstream-open.ts'
@@ -129,6 +129,11 @@ export class Upstream {
 
   get kind(): UpstreamConfig['kind'] {
     return this.#config.kind
+  }
+
+  /** For whom the transaction tokens of its calls are; null: they carry none. */
+  get audience(): string | null {
+    return this.#config.envelope === true ? audienceOf(this.name, this.#config) : null
   }
 
   /** Whether the roots of clients are kept from it. */
