@@ -10,6 +10,7 @@ import { parseAst } from 'vitest/node'
 const LAYERS: readonly (readonly string[])[] = [
   ['core'],
   ['badge', 'catalog', 'ledger', 'lease-file', 'owner.ts', 'version.ts'],
+  ['verify'],
   ['store'],
   ['runs'],
   ['gateway'],
