@@ -59,8 +59,10 @@ export function normalizeClient(
   const uris: unknown[] = Array.isArray(metadata.redirect_uris) ? metadata.redirect_uris : []
   const kinds = uris.map((uri) => (typeof uri === 'string' ? destinationOf(uri) : null)?.kind)
   if (kinds.includes(undefined)) {
-    const which = 'https, http on a loopback address, or the scheme of a known program'
-    throw new errors.InvalidRedirectUri(`a redirect URI must be ${which}`)
+    const refused = new errors.InvalidRedirectUri()
+    refused.error_description =
+      'a redirect URI must be https, http on a loopback address, or the scheme of a known program'
+    throw refused
   }
   // RFC 8252 §7.3: the port of a program on this computer is free, and only there.
   const isNative = kinds.length > 0 && kinds.every((kind) => kind !== 'web')
