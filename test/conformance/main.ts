@@ -1,4 +1,5 @@
 /** `npm run test:conformance`: prints what differs, and fails when anything does. */
+import { runAuthorization } from './authorization.ts'
 import { compareAll } from './compare.ts'
 
 const all = await compareAll()
@@ -17,4 +18,10 @@ for (const { revision, upstream, direct, through, differing: lines } of all) {
 const sum = (side: 'direct' | 'through') => all.reduce((n, each) => n + each[side].length, 0)
 const counted = `${sum('direct')} checks direct, ${sum('through')} through`
 process.stdout.write(`conformance: ${counted}, ${differing} differing\n`)
-process.exit(differing === 0 ? 0 : 1)
+const authorization = await runAuthorization()
+const failed = authorization.filter(({ status }) => status !== 'SUCCESS')
+process.stdout.write(`authorization: ${authorization.length} checks, ${failed.length} failed\n`)
+for (const { id, status, errorMessage } of failed) {
+  process.stdout.write(`  ${status} ${id}: ${errorMessage}\n`)
+}
+process.exit(differing + failed.length === 0 ? 0 : 1)

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 /** The revisions whose requirements are run. */
 export const REVISIONS = ['2025-11-25', '2026-07-28'] as const
 
-const SUITE = fileURLToPath(
+export const SUITE = fileURLToPath(
   new URL('../../node_modules/@modelcontextprotocol/conformance/dist/index.js', import.meta.url),
 )
 
