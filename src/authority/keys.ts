@@ -26,8 +26,8 @@ import {
 /** The private half, in PEM. */
 export const KEY_FILE = 'authority.pem'
 /**
- * Since when there is this authority. A key may sign for all of that time: the receipt of a run that
- * has closed is made when somebody wants it, by the key that is in use then.
+ * Since when there is this authority. A key may sign for all of that time: the receipt of a run
+ * that has closed is made when somebody wants it, by the key that is in use then.
  */
 const MADE_FILE = 'authority.made'
 /** Public halves of the keys before: receipts by them stay verifiable. */
@@ -57,8 +57,8 @@ interface Ring {
 
 /**
  * The keys of the authority: made at first start, readable by its user only. One Ed25519 key signs
- * badges and receipts, until `rotateKey` puts another in its place; a secret of 32 bytes is the root
- * of everything symmetric, and stays.
+ * badges and receipts, until `rotateKey` puts another in its place; a secret of 32 bytes is the
+ * root of everything symmetric, and stays.
  *
  * A rotation may be made by another process: every question looks whether the file is still the one
  * that was read.
@@ -98,8 +98,8 @@ export class Keys {
   }
 
   /**
-   * The public key that verifies what was signed under this name; null: none, or it was retired more
-   * than `overlapMs` ago, when the last badge that it signed had expired.
+   * The public key that verifies what was signed under this name; null: none, or it was retired
+   * more than `overlapMs` ago, when the last badge that it signed had expired.
    */
   keyOf(kid: string, { now, overlapMs }: { now: Instant; overlapMs: number }): KeyObject | null {
     const info = this.#verifying(now, overlapMs).find((each) => each.kid === kid)

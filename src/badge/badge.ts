@@ -21,9 +21,13 @@ export interface Badge {
   readonly client: string
   /** `act.sub`: the agent of the run. */
   readonly agent: string
-  /** The nested `act`: who delegated, from the parent to the root. They inform, nobody is judged. */
+  /**
+   * The nested `act`: who delegated, from the parent to the root. They inform, nobody is judged.
+   */
   readonly above: readonly Acting[]
-  /** `cnf.jkt`: thumbprint of the key of which each use needs a proof (RFC 9449); null: a bearer. */
+  /**
+   * `cnf.jkt`: thumbprint of the key of which each use needs a proof (RFC 9449); null: a bearer.
+   */
   readonly jkt: string | null
   readonly issuedAt: Instant
   readonly expiresAt: Instant

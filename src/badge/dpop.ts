@@ -42,8 +42,8 @@ export interface ProofRequest {
 }
 
 /**
- * Checks a proof (RFC 9449 §4.3): of a use of a token at a protected resource (§7), or with a request
- * for a token (§5). The answer is the thumbprint of the key.
+ * Checks a proof (RFC 9449 §4.3): of a use of a token at a protected resource (§7), or with a
+ * request for a token (§5). The answer is the thumbprint of the key.
  */
 export async function verifyProof(
   request: ProofRequest,

@@ -31,15 +31,15 @@ export interface BadgeReaderOptions {
   readonly verifier: BadgeVerifier
   readonly clock: () => Instant
   /**
-   * Whether there is such a run with this lease. Rejects when nobody can say: the request fails, and
-   * the client keeps its badge.
+   * Whether there is such a run with this lease. Rejects when nobody can say: the request fails,
+   * and the client keeps its badge.
    */
   readonly isKnown: (badge: Badge) => Promise<boolean>
 }
 
 /**
- * Whose badge this is. The signature is verified once for each badge; the proof of one that is bound
- * to a key, each time. What the badge's run may do is decided elsewhere, each time.
+ * Whose badge this is. The signature is verified once for each badge; the proof of one that is
+ * bound to a key, each time. What the badge's run may do is decided elsewhere, each time.
  */
 export class BadgeReader {
   readonly #options: BadgeReaderOptions
@@ -51,7 +51,9 @@ export class BadgeReader {
     this.#seen = new SeenProofs(options.clock())
   }
 
-  /** At once for a bearer that was seen before. Null: unknown, expired, or used by somebody else. */
+  /**
+   * At once for a bearer that was seen before. Null: unknown, expired, or used by somebody else.
+   */
   read(presented: Presented): Badge | null | Promise<Badge | null> {
     const known = this.#verified.get(tokenHash(presented.token))
     if (known === undefined) return this.#readNew(presented)

@@ -94,7 +94,7 @@ export function trustList(options: { config?: string; json?: boolean }): number 
   const own = ownKeys(folder)
   const keys = pinnedKeys(folder)
   if (options.json) {
-    terminal.json({ own, pinned: keys })
+    terminal.json({ own: own[0] ?? null, retired: own.slice(1), pinned: keys })
     return EXIT.ok
   }
   for (const { kid, validUntil } of own) {

@@ -56,8 +56,8 @@ export interface ToolCallRequest {
 }
 
 /**
- * Never rejects. `params` are those of the request, as the upstream shall get them; `envelope` makes
- * the transaction token of each message that leaves.
+ * Never rejects. `params` are those of the request, as the upstream shall get them; `envelope`
+ * makes the transaction token of each message that leaves.
  */
 export type Send = (
   params: JsonObject,

@@ -125,7 +125,7 @@ test('key: which one it is, in words and as JSON, and never the private half', a
   const key = JSON.parse((await place.cli(['key', '--json'])).stdout) as Record<string, unknown>
   const exported = JSON.parse((await place.cli(['key', 'export'])).stdout) as { kid: string }
   const file = join(place.dir, '.daypass', 'authority.pem')
-  expect({ ...key, name: null }).toEqual({ ...exported, file })
+  expect({ ...key, name: null }).toEqual({ ...exported, file, retired: [] })
   expect(existsSync(key.file as string)).toBe(true)
   const { stderr: words } = await place.cli(['key'])
   expect(words).toContain('daypass key export')
@@ -133,4 +133,20 @@ test('key: which one it is, in words and as JSON, and never the private half', a
   expect(JSON.stringify(key)).not.toMatch(/PRIVATE|"d":/)
   const own = JSON.parse((await place.cli(['trust', '--json'])).stdout) as { own: unknown }
   expect(own.own).toMatchObject({ kid: exported.kid })
+})
+
+test('key rotate: another key signs, and receipts of the one before are still verified', async () => {
+  using place = new Place()
+  expect((await place.cli(['key', 'rotate'])).code).toBe(1)
+  const ended = await place.cli(['run', '-l', 'lease.yaml', '-y', ...place.agent()])
+  const run = /run_[a-z0-9]{20}/.exec(ended.stderr)![0]
+  const receipt = join(place.dir, '.daypass', 'receipts', `${run}.json`)
+  const { kid } = JSON.parse((await place.cli(['key', 'export'])).stdout) as { kid: string }
+  const rotated = JSON.parse((await place.cli(['key', 'rotate', '--json'])).stdout)
+  expect(rotated).toMatchObject({ from: { kid, validUntil: expect.any(Number) } })
+  const now = JSON.parse((await place.cli(['key', '--json'])).stdout)
+  expect(now).toMatchObject({ kid: rotated.to.kid, retired: [{ kid }] })
+  expect(JSON.parse((await place.cli(['key', 'export'])).stdout).kid).toBe(rotated.to.kid)
+  expect((await place.cli(['trust'])).stderr).toMatch(/this project, until \d{4}-\d\d-\d\d/)
+  expect((await place.cli(['verify', receipt])).code).toBe(0)
 })

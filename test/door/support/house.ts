@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
@@ -55,25 +55,32 @@ export interface House extends AsyncDisposable {
 export interface HouseOptions extends Partial<DaypassOptions> {
   /** More servers, as they stand in `daypass.yaml`. */
   readonly moreServers?: Record<string, unknown>
+  /** More of `daypass.yaml`, and the lease templates beside it, by name. */
+  readonly config?: Record<string, unknown>
+  readonly templates?: Record<string, unknown>
   /** Leave the definitions of the shop's tools as they are: not accepted. */
   readonly unpinned?: boolean
 }
 
 export async function openHouse(options: HouseOptions = {}): Promise<House> {
-  const { moreServers = {}, unpinned = false, ...daypassOptions } = options
+  const { moreServers = {}, unpinned = false, config = {}, templates = {}, ...rest } = options
   const folder = mkdtempSync(join(tmpdir(), 'daypass-door-'))
   const shop = await startShop()
   writeFileSync(join(folder, 'shop.yaml'), SHOP_CATALOG)
   const headers = { authorization: `Bearer ${UPSTREAM_SECRET}` }
   const servers = { shop: { url: shop.url, headers, catalog: 'shop.yaml' }, ...moreServers }
-  writeFileSync(join(folder, 'daypass.yaml'), stringify({ version: 1, servers }))
+  writeFileSync(join(folder, 'daypass.yaml'), stringify({ version: 1, servers, ...config }))
+  mkdirSync(join(folder, 'templates'))
+  for (const [name, lease] of Object.entries(templates)) {
+    writeFileSync(join(folder, 'templates', `${name}.yaml`), stringify({ lease }))
+  }
   const start = async (port: number, more: Partial<DaypassOptions> = {}) => {
     const started = await startDaypass({
       folder: join(folder, '.daypass'),
       configFile: join(folder, 'daypass.yaml'),
       operator: MAINTAINER.person,
       port,
-      ...daypassOptions,
+      ...rest,
       ...more,
     })
     if (!started.ok) throw new Error(started.error.join('\n'))
