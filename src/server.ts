@@ -7,6 +7,7 @@ import { getRequestListener } from '@hono/node-server'
 import { createApi } from './authority/api/api.ts'
 import { Authorities } from './authority/authorities.ts'
 import type { Authority } from './authority/authority.ts'
+import { createAuthzen, isAuthzen } from './authority/authzen.ts'
 import { badgeReader } from './authority/badge-reader.ts'
 import { badgeLifeMs } from './authority/badges.ts'
 import { desksOf, hostsByAction, vocabularyOf } from './authority/catalogs.ts'
@@ -210,7 +211,15 @@ async function assemble(parts: Parts): Promise<Daypass> {
   })
   const metadata = `${url}/.well-known/oauth-protected-resource/mcp`
   const mcp = createMcpHandler(door, upstreams, { serverInfo, resourceMetadataUrl: metadata })
-  const rest = getRequestListener(api.fetch)
+  const authzen = createAuthzen({
+    ...{ url, authenticate, runs, clock },
+    txnOf: (token) => txns.read(token),
+    reading: { vocabulary, hosts, bound: parts.desks },
+    serves: (server) => desks.serves(server),
+  })
+  const rest = getRequestListener((request) =>
+    (isAuthzen(new URL(request.url).pathname) ? authzen : api).fetch(request),
+  )
   http.on('request', (req: IncomingMessage, res: ServerResponse) => {
     const path = req.url?.split('?', 1)[0]
     if (path === '/mcp') mcp(req, res)

@@ -17,6 +17,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['authority'],
   ['console'],
   ['server.ts'],
+  ['client'],
   ['adapters', 'cli'],
 ]
 

@@ -68,7 +68,7 @@ export type DeedRefusal = Reason | 'call_unknown' | 'call_over' | 'not_this_call
  */
 export function refusalOf(
   tree: Tree | null,
-  txn: Txn,
+  txn: Pick<Txn, 'tree' | 'run' | 'call'>,
   deed: Deed,
   now: Instant,
 ): DeedRefusal | null {

@@ -41,7 +41,12 @@ export interface Api {
 export function createApi(parts: ApiParts): Api {
   const app = new OpenAPIHono<Env>({ defaultHook: refuseInvalid })
   const streams = new EventStreams(parts)
-  const document = () => app.getOpenAPI31Document(documentHead())
+  app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', BEARER)
+  let made: object | null = null
+  const document = () => {
+    made ??= app.getOpenAPI31Document(documentHead())
+    return made
+  }
   app.onError((error) => problemOf(error).response())
   app.notFound(() => new Problem(404, 'not_found', 'no such page of the API').response())
   app.get('/v1/openapi.json', (c) => c.json(document()))
@@ -58,6 +63,13 @@ export function createApi(parts: ApiParts): Api {
   return { fetch: (request) => app.fetch(request), document, close: () => streams.close() }
 }
 
+const BEARER = {
+  type: 'http',
+  scheme: 'bearer',
+  description:
+    'A badge, an access token of a machine, or the token of the operator. A signed-in browser ' +
+    'sends its session cookie instead.',
+} as const
 const UNAUTHORIZED = 'nobody that is known here sent this'
 const CHALLENGE = { headers: { 'www-authenticate': 'Bearer' } }
 

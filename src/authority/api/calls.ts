@@ -1,13 +1,13 @@
 import { hash } from 'node:crypto'
-import { canonicalise } from '../../core/canonical.ts'
 import type { Reply } from '../../core/decision.ts'
-import type { Facts, Touch } from '../../core/facts.ts'
+import type { Facts } from '../../core/facts.ts'
 import type { AskId, CallId, Json } from '../../core/id.ts'
 import type { Grant } from '../../core/lease.ts'
 import type { Tree } from '../../core/tree.ts'
 import { denialNotice } from '../../gateway/denial.ts'
 import { constrainedBy } from '../../gateway/desk.ts'
 import { newId } from '../../runs/new-id.ts'
+import { canonicalTouches } from '../touches.ts'
 import { actorOf, checkOwn, type Found, findRun } from './access.ts'
 import type { AnswerOf, InputOf } from './endpoint.ts'
 import type { Endpoints } from './endpoints.ts'
@@ -104,31 +104,6 @@ async function factsOf(parts: ApiParts, { key, tree, run }: Found, begun: Begun)
     args: Object.fromEntries(Object.entries(args).filter(([name]) => captured.has(name))),
     ...{ usd: begun.usd, idempotent: begun.idempotent },
   }
-}
-
-/** Values as they are matched; one that has no canonical form makes the facts unsound. */
-export function canonicalTouches(given: readonly Touch[]): {
-  touches: readonly Touch[]
-  fault: string | null
-} {
-  let fault: string | null = null
-  const canonical = (values: Touch['resources']) =>
-    Object.fromEntries(
-      Object.entries(values).map(([type, texts]) => [
-        type,
-        texts.map((text) => {
-          const value = canonicalise(type, text)
-          if (!value.ok) fault ??= value.error
-          return value.ok ? value.value : text
-        }),
-      ]),
-    )
-  const touches = given.map((touch) => ({
-    ...touch,
-    resources: canonical(touch.resources),
-    within: canonical(touch.within),
-  }))
-  return { touches: fault === null ? touches : [], fault }
 }
 
 interface Decided {

@@ -117,7 +117,6 @@ const IDEMPOTENCY = z.object({
     .max(255)
     .optional()
     .openapi({
-      param: { name: 'Idempotency-Key', in: 'header' },
       description:
         'The same key with the same body gets the first answer again, for 24 hours; with another ' +
         'body it is refused.',
@@ -129,7 +128,6 @@ const LAST_EVENT = z.object({
     .regex(/^\d{1,15}$/)
     .optional()
     .openapi({
-      param: { name: 'Last-Event-ID', in: 'header' },
       description: 'Sequence number of the last entry that was received.',
     }),
 })

@@ -194,8 +194,8 @@ export const RUN_ENDPOINTS = {
     method: 'post',
     path: '/v1/runs/{run}/badge',
     tag: 'Runs',
-    summary: 'The badge of a run whose lease is active, for whoever requested it',
-    callers: ['requester'],
+    summary: 'The badge of a run whose lease is active, for whoever requested or delegated it',
+    callers: ['requester', 'agent'],
     answer: z.object({ badge: z.string() }),
   }),
   endRun: endpoint({
@@ -262,6 +262,18 @@ export const RUN_ENDPOINTS = {
       note: z.string().max(200).nullable().default(null),
     }),
     answer: done,
+  }),
+  delegateRun: endpoint({
+    method: 'post',
+    path: '/v1/runs/{run}/delegate',
+    tag: 'Runs',
+    summary: 'Give a subagent a narrower lease, as a run below this one',
+    callers: ['requester', 'agent'],
+    body: z.strictObject({
+      lease: z.record(z.string(), json).describe('the fields under `lease:` of a lease file'),
+    }),
+    status: 201,
+    answer: opened,
   }),
   escalateRun: endpoint({
     method: 'post',

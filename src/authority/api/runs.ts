@@ -3,6 +3,7 @@ import { toSnapshot } from '../../core/snapshot.ts'
 import type { Problem as LeaseProblem } from '../../lease-file/problem.ts'
 import { explainCall, explainRun } from '../../ledger/explain.ts'
 import type { Authority, OpenRun } from '../authority.ts'
+import { delegate } from '../delegation.ts'
 import { approveByPolicy, requestRun } from '../requests.ts'
 import { actorOf, checkOwn, type Found, findRun, isOwn, maySeeTree, nameOf } from './access.ts'
 import { readWish } from './lease-input.ts'
@@ -16,7 +17,7 @@ const NO_REASON = 'no reason given'
 
 type Looking = 'listRuns' | 'getRun' | 'listTrees' | 'getTree'
 type Records = 'getEntries' | 'getReceipt' | 'explainRun'
-type Changing = 'requestRun' | 'issueBadge' | 'endRun' | 'suspendRun' | 'revokeRun'
+type Changing = 'requestRun' | 'delegateRun' | 'issueBadge' | 'endRun' | 'suspendRun' | 'revokeRun'
 
 /** Runs as they are. */
 export function lookHandlers(parts: ApiParts): Handlers<Looking> {
@@ -101,10 +102,21 @@ export function changeHandlers(parts: ApiParts): Handlers<Changing> {
       if (!approved.ok) throw refused(approved.error)
       return openedView(authority, opened.value, { now, warnings: wish.warnings })
     },
+    delegateRun: async ({ params: { run: parent }, body: { lease } }, asked) => {
+      checkOwn(asked.caller, await findRun(asked, parent), [])
+      const { authority, now } = asked
+      const opened = await delegate({ ...parts, authority }, { parent, lease })
+      if (!opened.ok) throw refused(opened.error)
+      return openedView(authority, opened.value, { now, warnings: [] })
+    },
     issueBadge: async ({ params }, asked) => {
       const found = await findRun(asked, params.run)
       // Who approves or audits must not be able to act as the run.
       checkOwn(asked.caller, found, [])
+      // An agent hands its subagents theirs; its own it has, and it may be bound to a key.
+      if (asked.caller.kind === 'agent' && asked.caller.badge.run === params.run) {
+        throw new Problem(403, 'role_missing', 'you have the badge of this run')
+      }
       const badge = await asked.authority.badge(params.run)
       if (!badge.ok) throw refused(badge.error)
       return { badge: badge.value }

@@ -1,0 +1,42 @@
+import type { Endpoints } from '../authority/api/endpoints.ts'
+
+/** Where each operation is. The compiler holds every line against the endpoints of the server. */
+export const OPERATIONS = {
+  requestRun: 'post /v1/runs',
+  listRuns: 'get /v1/runs',
+  getRun: 'get /v1/runs/{run}',
+  listTrees: 'get /v1/trees',
+  getTree: 'get /v1/runs/{run}/tree',
+  getEntries: 'get /v1/runs/{run}/entries',
+  streamEvents: 'get /v1/runs/{run}/events',
+  getReceipt: 'get /v1/runs/{run}/receipt',
+  explainRun: 'get /v1/runs/{run}/explain',
+  issueBadge: 'post /v1/runs/{run}/badge',
+  endRun: 'post /v1/runs/{run}/end',
+  suspendRun: 'post /v1/runs/{run}/suspend',
+  revokeRun: 'post /v1/runs/{run}/revoke',
+  beginCall: 'post /v1/runs/{run}/calls',
+  settleCall: 'post /v1/runs/{run}/calls/{call}/settle',
+  delegateRun: 'post /v1/runs/{run}/delegate',
+  escalateRun: 'post /v1/runs/{run}/escalations',
+  listApprovals: 'get /v1/approvals',
+  approveRun: 'post /v1/runs/{run}/approve',
+  refuseRun: 'post /v1/runs/{run}/refuse',
+  resumeRun: 'post /v1/runs/{run}/resume',
+  approveAsk: 'post /v1/runs/{run}/asks/{ask}/approve',
+  refuseAsk: 'post /v1/runs/{run}/asks/{ask}/refuse',
+  approveEscalation: 'post /v1/runs/{run}/escalations/{escalation}/approve',
+  refuseEscalation: 'post /v1/runs/{run}/escalations/{escalation}/refuse',
+  resolveCall: 'post /v1/runs/{run}/calls/{call}/resolve',
+  revokeAll: 'post /v1/revocations',
+  listLocks: 'get /v1/locks',
+  liftLock: 'delete /v1/locks/{lock}',
+  getCatalog: 'get /v1/catalog',
+  getTool: 'get /v1/catalog/{server}/{tool}',
+  pinTool: 'post /v1/catalog/{server}/{tool}/pin',
+  listTemplates: 'get /v1/templates',
+  getTemplate: 'get /v1/templates/{template}',
+  getStatus: 'get /v1/status',
+} as const satisfies {
+  readonly [K in keyof Endpoints]: `${Endpoints[K]['method']} ${Endpoints[K]['path']}`
+}
