@@ -1,6 +1,7 @@
 import { decodeJwt } from 'jose'
 import * as oauth from 'oauth4webapi'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { exchange as ownExchange } from '../../../src/authority/oauth/exchange.ts'
 import type { Terms } from '../../../src/core/lease.ts'
 import { type Badged, type House, MAINTAINER, openHouse, read } from '../../door/support/house.ts'
 import { ACCESS_TOKEN, BARE, discover, EXCHANGE, exchange, refused, token } from './support.ts'
@@ -234,6 +235,63 @@ describe('a lease that asks before each subagent', () => {
       error_description: 'nobody said yes: not now',
     })
   })
+})
+
+describe('a client that is not held any longer', () => {
+  /** The grant itself, which gives up at once. */
+  function grant(badge: string, more: Record<string, string> = {}) {
+    const { url, badges, authority, vocabulary, hosts, config } = house.daypass
+    const details = [{ type: 'daypass_lease', ...READING }]
+    const params = {
+      ...{ subject_token: badge, subject_token_type: ACCESS_TOKEN },
+      ...{ authorization_details: JSON.stringify(details), ...more },
+    }
+    return ownExchange(
+      { params, client: 'daypass', jkt: null },
+      {
+        ...{ url, badges, vocabulary, hosts, limits: config.limits, clock: Date.now, holdMs: 0 },
+        authorityOf: () => authority,
+      },
+    )
+  }
+
+  test('is told to ask again; that opens no second request, and brings the badge of the first', async () => {
+    const parent = await house.open({ delegate: { maxDepth: 1, maxChildren: 4, ask: true } })
+    const first = await grant(parent.badge)
+    if (first.ok) throw new Error('nobody has said yes')
+    const { error, more } = first.error
+    expect({ error, more }).toEqual({
+      error: 'authorization_pending',
+      more: { run: expect.stringMatching(/^run_/), interval: 5 },
+    })
+    expect(await grant(parent.badge)).toEqual(first)
+    const { authority } = house.daypass
+    const run = more!.run as Badged['run']
+    const { tree, run: child } = (await authority.find(run))!
+    expect(tree.runs.size).toBe(2)
+    const { promptHash } = child.lease!
+    await authority.approve(run, { by: MAINTAINER, promptHash })
+    const second = await grant(parent.badge, { run })
+    if (!second.ok) throw new Error(second.error.description)
+    expect(decodeJwt(second.value.access_token as string).run).toBe(run)
+    // Somebody else's subagent is not to be had by its name.
+    const other = await grant((await openParent()).badge, { run })
+    expect(other).toMatchObject({ ok: false, error: { error: 'invalid_request' } })
+  })
+})
+
+test('threat 64: many exchanges at once share what the parent has, and no more', async () => {
+  const delegate = { ...DELEGATE, maxChildren: 64 }
+  const parent = await openParent({ delegate, maxToolCalls: 10 })
+  const asked = Array.from({ length: 12 }, () =>
+    exchange(as, parent.badge, READING).then(
+      () => 'opened',
+      (error: oauth.ResponseBodyError) => (error.cause as { reason?: string }).reason,
+    ),
+  )
+  const answers = await Promise.all(asked)
+  expect(answers.filter((answer) => answer === 'opened')).toHaveLength(3)
+  expect(answers.filter((answer) => answer === 'budget_exceeds_parent')).toHaveLength(9)
 })
 
 describe('a bound badge', () => {
