@@ -3,7 +3,7 @@
  * for whom, and asks whether it may do what it is about to do.
  */
 export { envelopeOf, fetchGuard, honoGuard, nodeGuard } from './http.ts'
-export { guardTool, type RefusedResult, type ToolContext, tokenOf } from './tool.ts'
+export { guardTool, type RefusedResult, refusedResult, type ToolContext, tokenOf } from './tool.ts'
 export {
   type Envelope,
   type Need,

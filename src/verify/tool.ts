@@ -27,19 +27,22 @@ export function tokenOf({ mcpReq, http }: ToolContext): unknown {
  */
 export function guardTool<A, C extends ToolContext, R>(
   verifier: Verifier,
-  needs: (args: A) => readonly Need[] | Promise<readonly Need[]>,
+  needs: (args: NoInfer<A>) => readonly Need[] | Promise<readonly Need[]>,
   handler: (args: A, ctx: C, envelope: Envelope) => R | Promise<R>,
 ): (args: A, ctx: C) => Promise<R | RefusedResult> {
   return async (args, ctx) => {
     const verified = await verifier.verify(tokenOf(ctx))
-    if (!verified.ok) return refused(verified.error)
+    if (!verified.ok) return refusedResult(verified.error)
     const named = await needsOf(() => needs(args))
     if (named.length === 0) {
-      return refused({ code: 'unresolved', message: 'the tool cannot say what this would touch' })
+      return refusedResult({
+        code: 'unresolved',
+        message: 'the tool cannot say what this would touch',
+      })
     }
     for (const need of named) {
       const asked = await verifier.ask(verified.value, need)
-      if (!asked.ok) return refused(asked.error)
+      if (!asked.ok) return refusedResult(asked.error)
     }
     return handler(args, ctx, verified.value)
   }
@@ -55,7 +58,8 @@ async function needsOf(
   }
 }
 
-function refused({ code, message }: Refusal): RefusedResult {
+/** What a tool answers instead of doing it. */
+export function refusedResult({ code, message }: Refusal): RefusedResult {
   const text = `Refused by the tool: ${message}. (${code})\nNothing was done.`
   return { isError: true, content: [{ type: 'text', text }] }
 }
