@@ -54,6 +54,12 @@ export function createProvider(parts: OAuthParts): Provider {
   const provider = new Provider(parts.url, configurationOf(parts))
   // Whether the way here was encrypted is what our URL says, and no client's header.
   provider.proxy = true
+  provider.use(async (ctx, next) => {
+    await next()
+    // What leases there are is for people who are signed in. And `openid` is no scope of ours.
+    const { oidc, body } = ctx as KoaContextWithOIDC & { body: { scopes_supported?: string[] } }
+    if (oidc?.route === 'discovery') delete body.scopes_supported
+  })
   return provider
 }
 
