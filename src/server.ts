@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join, resolve } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
 import { createApi } from './authority/api/api.ts'
@@ -12,14 +11,20 @@ import { badgeReader } from './authority/badge-reader.ts'
 import { badgeLifeMs } from './authority/badges.ts'
 import { desksOf, hostsByAction, vocabularyOf } from './authority/catalogs.ts'
 import { type Config, EMPTY_CONFIG, loadConfig } from './authority/config.ts'
+import { Front } from './authority/front.ts'
 import { freshKeys, type Keys, loadKeys } from './authority/keys.ts'
+import type { Log } from './authority/log.ts'
 import { authenticateWith } from './authority/people/authenticate.ts'
 import { cookieOf } from './authority/people/cookies.ts'
 import { Sessions } from './authority/people/sessions.ts'
 import { Pinning } from './authority/pinning.ts'
 import { type Policy, policyOf } from './authority/policy.ts'
-import { Templates } from './authority/templates.ts'
 import { Programs, programsOf } from './authority/programs.ts'
+import { type Readiness, readinessOf } from './authority/readiness.ts'
+import { hiding } from './authority/secret.ts'
+import { listen, settled } from './authority/serve.ts'
+import { catalogOf, statusOf } from './authority/status.ts'
+import { Templates } from './authority/templates.ts'
 import { Txns, tellIssuer } from './authority/txn.ts'
 import type { BadgeReader } from './badge/reader.ts'
 import { type Pins, readPins } from './catalog/pin.ts'
@@ -64,6 +69,8 @@ export interface DaypassOptions {
   /** Start the servers of the configuration; questions about runs do not need them. */
   readonly servers?: boolean
   readonly port?: number
+  /** Listen as `server:` of the configuration says, and tell what happens. Else: on loopback. */
+  readonly serve?: { readonly log: (hide: (text: string) => string) => Log }
   readonly clock?: () => Instant
   /**
    * What to do with a database that has lost entries; accepting the loss ends every lease in it.
@@ -81,7 +88,10 @@ const ANSWER_MS = 250
 
 /** Everything, put together: the only place that constructs the parts. */
 export interface Daypass {
+  /** The public URL. */
   readonly url: string
+  /** Where commands on this machine reach it. */
+  readonly localUrl: string
   readonly operatorToken: string
   readonly authority: Authority
   readonly runs: Runs
@@ -102,6 +112,13 @@ export interface Daypass {
   /** The templates beside the configuration, and what the configuration says to a request. */
   readonly templates: Templates
   readonly policy: Policy
+  /** Whether this process can do its work. */
+  readonly readiness: () => Promise<Readiness>
+  /**
+   * Lets no new call in, and waits for those in flight, at most so long. Returns how many are left:
+   * `close` makes their outcome unknown.
+   */
+  drain(waitMs: number): Promise<number>
   /** Stops taking requests, lets what is in flight settle, and closes the store. */
   close(): Promise<void>
 }
@@ -165,11 +182,12 @@ async function assemble(parts: Parts): Promise<Daypass> {
   const templates = templatesOf(parts, vocabulary)
   const policy = policyOf({ ...config, templates }, { vocabulary, hosts, bound: parts.desks })
   const serverInfo = { name: 'daypass', version: VERSION }
-  const runs = new Runs({ store, clock, executor: newId('exec') })
+  const executor = newId('exec')
+  const runs = new Runs({ store, clock, executor })
   // Before anything is judged: leases of before a restoration end here (threat 62).
   await runs.start()
-  const http = createServer()
-  const url = await listen(http, options.port ?? 0)
+  const at = { isServing: options.serve !== undefined, port: options.port }
+  const { http, url, localUrl, hostRules } = await listen(config.server, at)
   const upstreams = upstreamsOf(parts, { client: serverInfo, issuer: url })
   const desks = new Desks({
     ...{ desks: parts.desks, upstreams, pins: parts.pins, programs: parts.programs, store },
@@ -210,7 +228,9 @@ async function assemble(parts: Parts): Promise<Daypass> {
     pinning,
   })
   const metadata = `${url}/.well-known/oauth-protected-resource/mcp`
-  const mcp = createMcpHandler(door, upstreams, { serverInfo, resourceMetadataUrl: metadata })
+  const mcp = createMcpHandler(door, upstreams, {
+    ...{ serverInfo, hostRules, resourceMetadataUrl: metadata },
+  })
   const authzen = createAuthzen({
     ...{ url, authenticate, runs, clock },
     txnOf: (token) => txns.read(token),
@@ -220,22 +240,43 @@ async function assemble(parts: Parts): Promise<Daypass> {
   const rest = getRequestListener((request) =>
     (isAuthzen(new URL(request.url).pathname) ? authzen : api).fetch(request),
   )
+  const readiness = readinessOf({ store, executor, keys, upstreams, clock })
+  const front = frontOf(parts, { hosts: hostRules.hosts, readiness })
   http.on('request', (req: IncomingMessage, res: ServerResponse) => {
-    const path = req.url?.split('?', 1)[0]
+    const path = req.url?.split('?', 1)[0] ?? ''
+    if (front.answers(req, res, path)) return
     if (path === '/mcp') mcp(req, res)
     else if (path === '/.well-known/oauth-protected-resource/mcp') sendMetadata(res, url)
     else void rest(req, res)
   })
   if (options.servers !== false) upstreams.start()
   return {
-    ...{ url, operatorToken, authority, runs, door, upstreams, desks, config, keys, vocabulary },
+    ...{
+      url,
+      localUrl,
+      readiness,
+      operatorToken,
+      authority,
+      runs,
+      door,
+      upstreams,
+      desks,
+      config,
+      keys,
+      vocabulary,
+    },
     ...{ badges, txns },
     ...{ bound: parts.desks, hosts, templates, policy },
+    drain: (waitMs) => {
+      front.drain()
+      door.stop()
+      return settled(door, waitMs)
+    },
     close: async () => {
       mcp.close()
       api.close()
       await upstreams.close()
-      await settled(door)
+      await settled(door, SETTLE_MS)
       await runs.stop()
       const closed = new Promise((done) => http.close(done))
       const cut = setTimeout(() => http.closeAllConnections(), ANSWER_MS)
@@ -253,11 +294,14 @@ function templatesOf({ options, config, clock }: Parts, vocabulary: Vocabulary):
   return new Templates({ folder, vocabulary, limits, onExceed: policy.on_exceed, clock })
 }
 
-/** With their upstreams gone, calls in flight have their outcome at once. */
-async function settled(door: JudgedDoor): Promise<void> {
-  for (let left = SETTLE_MS; left > 0 && door.inFlight > 0; left -= 10) {
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
+/** What every request passes first. */
+function frontOf(
+  { options, config, clock }: Parts,
+  wired: { readonly hosts: readonly string[]; readonly readiness: () => Promise<Readiness> },
+): Front {
+  const log = options.serve?.log(hiding(config.secrets)) ?? null
+  const { rates, server } = config
+  return new Front({ ...wired, rates, trustProxy: server.trustProxy, clock, log })
 }
 
 function upstreamsOf(
@@ -313,15 +357,6 @@ function asCatalogued(upstream: UpstreamConfig, desk: Desk | undefined): Upstrea
   return { ...upstream, withholdRoots, env: { ...upstream.env, ...desk.catalog.server.env } }
 }
 
-function listen(http: Server, port: number): Promise<string> {
-  const { promise, resolve: done, reject } = Promise.withResolvers<string>()
-  http.once('error', reject)
-  http.listen(port, '127.0.0.1', () => {
-    done(`http://127.0.0.1:${(http.address() as AddressInfo).port}`)
-  })
-  return promise
-}
-
 /** RFC 9728: what a client finds after a 401. Badges come with the run, from no public endpoint. */
 function sendMetadata(res: ServerResponse, url: string): void {
   res.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store' })
@@ -337,22 +372,4 @@ function readPinsOf(folder: string | null): Result<Pins, string> {
   const file = folder === null ? null : join(folder, 'pins.json')
   if (file === null || !existsSync(file)) return ok(new Map())
   return readPins(readFileSync(file, 'utf8'))
-}
-
-function statusOf({ options, clock, keys, store, desks }: Parts, upstreams: Upstreams) {
-  return {
-    version: VERSION,
-    folder: options.folder,
-    operator: options.operator,
-    now: clock(),
-    key: keys.signing.kid,
-    store: { kind: options.folder === null ? 'memory' : 'sqlite', ...store.counters() },
-    servers: upstreams.health(),
-    uncatalogued: [...desks].filter(([, desk]) => desk.catalog === null).map(([name]) => name),
-  }
-}
-
-function catalogOf({ desks: all }: Parts, desks: Desks) {
-  const servers = [...all.keys()].map((name) => [name, [...desks.checks(name).values()]])
-  return { servers: Object.fromEntries(servers) }
 }

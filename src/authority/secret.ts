@@ -43,14 +43,29 @@ export class Secret {
   }
 }
 
+const SECRET_FLAG = /^--?[\w-]*(?:key|token|secret|pass(?:word)?|auth|credential)s?(=|$)/i
+const SECRET_WORD =
+  /^(?:gh[pousr]_|github_pat_|glpat-|sk-|xox[abps]-|AKIA|eyJ)|^[A-Za-z0-9+/_-]{32,}={0,2}$/
+
+/**
+ * Whether a word of a command is a secret by its looks or by the flag before it, or assigns one
+ * (`--token=…`); null: neither.
+ */
+export function looksSecret(word: string, before: string | undefined): 'value' | 'assigned' | null {
+  if (SECRET_FLAG.exec(word)?.[1] === '=') return 'assigned'
+  if (SECRET_WORD.test(word)) return 'value'
+  const isAfterFlag = before !== undefined && SECRET_FLAG.test(before) && !before.includes('=')
+  return isAfterFlag && !word.startsWith('-') ? 'value' : null
+}
+
 /** Whether a text stands for a secret instead of being one. */
 export function isReference(text: string): boolean {
   return /^(?:env|file|exec):\S/.test(text)
 }
 
 /**
- * A text of the configuration with its secrets: `file:PATH` and `exec:PROGRAM ARGUMENT…` stand for
- * the whole text, `env:NAME` also for a part of it. Errors name the reference, never a value, nor
+ * A text of the configuration with its secrets: `file:PATH` and `exec:PROGRAM ARGUMENT…` stand
+ * for the whole text, `env:NAME` also for a part of it. Errors name the reference, never a value, nor
  * what a program wrote.
  */
 export function resolveText(

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { isNode, LineCounter, parseDocument } from 'yaml'
 import { loadConfig } from '../authority/config.ts'
+import { hidden } from '../authority/status.ts'
 import { visible } from '../lease-file/printable.ts'
 import { type Daypass, own, ownerOf, startDaypass } from '../server.ts'
 import { EXIT, Failure } from './exit.ts'
@@ -94,14 +95,15 @@ export async function serversSettled(daypass: Daypass): Promise<void> {
 }
 
 /** Owns the project as soon as nobody else does. Returns what gives it up. */
-async function keepOwned(project: Project, daypass: Daypass): Promise<() => Promise<void>> {
-  let release = await own(project.folder, daypass)
+export async function keepOwned(project: Project, daypass: Daypass): Promise<() => Promise<void>> {
+  const owner = { url: daypass.localUrl, operatorToken: daypass.operatorToken }
+  let release = await own(project.folder, owner)
   let trying: Promise<void> = Promise.resolve()
   const timer = setInterval(() => {
     if (release !== null) return
     trying = trying.then(async () => {
       if (release === null && (await ownerOf(project.folder)) === null) {
-        release = await own(project.folder, daypass)
+        release = await own(project.folder, owner)
       }
     })
   }, OWN_EVERY_MS)
@@ -118,7 +120,7 @@ export function downServers(
   daypass: Daypass,
   at: { project: { configFile: string }; configText: string },
 ): string | null {
-  const health = Object.entries(daypass.upstreams.health())
+  const health = Object.entries(hidden(daypass.upstreams.health(), daypass.config))
   const down = health.filter(([, { state }]) => state !== 'up')
   if (down.length === 0) return null
   const up = health.length - down.length

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { looksSecret } from '../authority/secret.ts'
 import { isRecord } from '../catalog/yaml-reader.ts'
 import { visible } from '../lease-file/printable.ts'
 import { EXIT, Failure } from './exit.ts'
@@ -95,9 +96,6 @@ function importOne(
 /** Values that are certainly no secret. Everything else is taken for one. */
 const HARMLESS =
   /^(?:|true|false|on|off|yes|no|\d{1,5}|stdio|https?|sse|trace|debug|info|warn|error|development|production|test)$/i
-const SECRET_FLAG = /^--?[\w-]*(?:key|token|secret|pass(?:word)?|auth|credential)s?(=|$)/i
-const SECRET_WORD =
-  /^(?:gh[pousr]_|github_pat_|glpat-|sk-|xox[abps]-|AKIA|eyJ)|^[A-Za-z0-9+/_-]{32,}={0,2}$/
 
 /** Secrets of a client configuration are not copied: the environment holds them, or nobody does. */
 class SecretKeeper {
@@ -135,15 +133,12 @@ class SecretKeeper {
   /** The words of a command are in `ps` and in the file: a secret among them is left out. */
   words(args: readonly string[]): string[] {
     return args.map((word, index) => {
-      const flag = SECRET_FLAG.exec(word)
-      const isValue =
-        index > 0 && SECRET_FLAG.test(args[index - 1]!) && !args[index - 1]!.includes('=')
-      const isSecret = SECRET_WORD.test(word) || (isValue && !word.startsWith('-'))
-      if (flag?.[1] !== '=' && !isSecret) return word
+      const secret = looksSecret(word, args[index - 1])
+      if (secret === null) return word
       this.#notes.push(
         `${this.#server}: a word of its command looks like a secret and was left out`,
       )
-      return flag?.[1] === '=' ? `${word.slice(0, word.indexOf('='))}=LEFT-OUT` : 'LEFT-OUT'
+      return secret === 'assigned' ? `${word.slice(0, word.indexOf('='))}=LEFT-OUT` : 'LEFT-OUT'
     })
   }
 

@@ -40,8 +40,7 @@ export interface Refusal {
  * `Host` and in `Origin`. Both have to be ours.
  */
 export function checkHost(req: IncomingMessage, rules: HostRules): Refusal | null {
-  const host = hostName(req.headers.host)
-  if (host === null || !(LOOPBACK_HOSTS.includes(host) || rules.hosts.includes(host))) {
+  if (!isOurHost(req.headers.host, rules.hosts)) {
     return { status: 403, message: 'this host name is not served here' }
   }
   const { origin } = req.headers
@@ -51,6 +50,12 @@ export function checkHost(req: IncomingMessage, rules: HostRules): Refusal | nul
   return pageHost !== null && LOOPBACK_HOSTS.includes(pageHost)
     ? null
     : { status: 403, message: 'this origin is not allowed' }
+}
+
+/** Whether a header `Host` names this machine, or one of the hosts. */
+export function isOurHost(header: string | undefined, hosts: readonly string[]): boolean {
+  const host = hostName(header)
+  return host !== null && (LOOPBACK_HOSTS.includes(host) || hosts.includes(host))
 }
 
 /** The host of `host[:port]`, in lower case. */

@@ -13,7 +13,7 @@ import type {
   ToolCallRequest,
   UpstreamTool,
 } from './door.ts'
-import type { RpcReply } from './jsonrpc.ts'
+import { INTERNAL_ERROR, type RpcReply, rpcError } from './jsonrpc.ts'
 import type { CallParts } from './passage.ts'
 import { passTask } from './task-call.ts'
 
@@ -22,6 +22,7 @@ export class JudgedDoor implements Door {
   readonly #parts: CallParts
   readonly #badges: BadgeReader
   readonly #onSessionEnd: (principal: Principal) => void
+  #isStopping = false
 
   constructor(
     parts: CallParts,
@@ -37,11 +38,18 @@ export class JudgedDoor implements Door {
     return badge instanceof Promise ? badge.then(principalOf) : principalOf(badge)
   }
 
+  /** Lets no new call in. Those in flight go on, and what was asked can still be answered. */
+  stop(): void {
+    this.#isStopping = true
+  }
+
   callTool(principal: Principal, request: ToolCallRequest): Promise<RpcReply> {
+    if (this.#isStopping) return Promise.resolve(STOPPING)
     return passCall(this.#parts, principal, request)
   }
 
   relay(principal: Principal, request: JudgedRequest): Promise<RpcReply> {
+    if (this.#isStopping) return Promise.resolve(STOPPING)
     return passMethod(this.#parts, principal, request)
   }
 
@@ -108,6 +116,12 @@ export class JudgedDoor implements Door {
     return this.#parts.inFlight.onChange(principal.run, changed)
   }
 }
+
+/** Nothing was decided, so nothing is recorded: the same call is as good as new elsewhere. */
+const STOPPING: RpcReply = rpcError(
+  INTERNAL_ERROR,
+  'This gateway is stopping. Nothing was run and nothing was spent; repeat the same call later.',
+)
 
 /** What must be granted, on anything, for a listing to be of use. */
 const LISTED: Readonly<Record<string, string>> = {
