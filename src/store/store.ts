@@ -93,7 +93,7 @@ export interface Store {
   /** Returned as stored, even when expired: the caller compares with its own `now`. */
   getArtifact(key: ArtifactKey): Promise<StoredArtifact | null>
   findArtifact(name: ArtifactHandle): Promise<StoredArtifact | null>
-  /** Uses an artifact up. `gone`: it was used before, or is not there. Of several callers one wins. */
+  /** Uses an artifact up; of several callers one wins. `gone`: used before, or not there. */
   consumeArtifact(key: ArtifactKey, at: Instant): Promise<Result<void, 'gone'>>
   dropArtifact(key: ArtifactKey): Promise<void>
   /** Drops every artifact that came from one grant. */
@@ -105,7 +105,8 @@ export interface Store {
   lastBeat(executor: string): Promise<Instant | null>
 
   /**
-   * Drops results and artifacts that have expired at `now`, and executors not seen for `beatKeptMs`.
+   * Drops results and artifacts that have expired at `now`, and executors that were not seen for
+   * `beatKeptMs`.
    */
   sweep(now: Instant): Promise<void>
 

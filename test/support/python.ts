@@ -8,16 +8,10 @@ export const PYTHON_SETUP_MS = 300_000
 
 /**
  * A Python interpreter that has these packages (as pip names them), in an environment that later
- * runs find again. Null: the machine has no Python to make one with. Throws when it cannot be made:
- * a test that needs it has failed then.
+ * runs find again. Throws when the machine has no `python3` with `venv`, or pip cannot install: a
+ * test that needs them has failed then.
  */
-export function pythonWith(name: string, packages: readonly string[]): string | null {
-  try {
-    execFileSync('python3', ['-c', 'import venv, ensurepip'], { stdio: 'pipe' })
-  } catch {
-    process.stderr.write(`SKIPPED: no python3 with venv and pip here; needed: ${packages}\n`)
-    return null
-  }
+export function pythonWith(name: string, packages: readonly string[]): string {
   const folder = join(tmpdir(), `daypass-python-${name}`)
   const python = join(folder, 'bin', 'python')
   if (existsSync(join(folder, 'complete'))) return python

@@ -7,7 +7,8 @@ const LOOPBACK_HOSTS: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '
 
 /**
  * Schemes by which an operating system hands an address to a program. An unknown one could start
- * anything (threat 49), so besides reversed domain names (RFC 8252 §7.1) only these are let through.
+ * anything (threat 49), so besides reversed domain names (RFC 8252 §7.1) only these are let
+ * through.
  */
 const APP_SCHEMES: ReadonlySet<string> = new Set([
   ...['cursor:', 'vscode:', 'vscode-insiders:', 'vscodium:', 'windsurf:', 'zed:', 'jetbrains:'],
@@ -35,6 +36,15 @@ export type Destination =
   /** A program of the person's own computer: which one, nobody can tell (threat 50). */
   | { readonly kind: 'loopback' | 'app'; readonly name: string }
   | { readonly kind: 'web'; readonly name: string }
+
+/** Who asks, as the page shows it. All of it is the client's own claim, but the address. */
+export interface ShownClient {
+  readonly name: string
+  /** Where its document is published; null: it has registered itself. */
+  readonly publishedBy: string | null
+  /** Null: a device, whose code the person has typed. */
+  readonly destination: Destination | null
+}
 
 /** Null: nothing is ever sent there. */
 export function destinationOf(redirectUri: string): Destination | null {

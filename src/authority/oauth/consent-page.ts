@@ -10,10 +10,10 @@ import { printable, shortHash } from '../../lease-file/printable.ts'
 import type { Clause, Prompt, PromptLine, Section } from '../../lease-file/prompt.ts'
 import type { Html } from '../pages/layout.ts'
 import type { Template } from '../templates.ts'
-import type { ShownClient } from './consent.ts'
+import type { ShownClient } from './clients.ts'
 import type { Page } from './http.ts'
 
-/** Everything that is shown comes escaped through `html`; what others wrote, through `printable`. */
+/** Everything is escaped by `html`; what others wrote is made visible by `printable`. */
 
 interface About {
   readonly client: ShownClient

@@ -15,7 +15,7 @@ import type { Authority, RunRequest } from '../authority.ts'
 import { type Csrf, csrfWith } from '../people/csrf.ts'
 import { approveByPolicy, draftRun, TEMPLATE_LABEL } from '../requests.ts'
 import { type Template, termsFor } from '../templates.ts'
-import { type Destination, destinationOf, LEASE_TYPE } from './clients.ts'
+import { destinationOf, LEASE_TYPE, type ShownClient } from './clients.ts'
 import { type Fields, narrowBy } from './consent-form.ts'
 import { choosePage, messagePage, promptPage, waitPage } from './consent-page.ts'
 import { redirect, requestOf, sendPage } from './http.ts'
@@ -24,15 +24,6 @@ import { readWish } from './wish.ts'
 
 /** A form of ours is small. */
 const FORM_BYTES_MAX = 64 * 1024
-
-/** Who asks, as the page shows it. All of it is the client's own claim, but the address. */
-export interface ShownClient {
-  readonly name: string
-  /** Where its document is published; null: it has registered itself. */
-  readonly publishedBy: string | null
-  /** Null: a device, whose code the person has typed. */
-  readonly destination: Destination | null
-}
 
 /** One request of one browser for one page. */
 interface Visit {

@@ -25,7 +25,7 @@ afterAll(async () => {
   await documents.stop()
 })
 
-/** What a program keeps that uses the SDK as its documentation says; nothing of it knows Daypass. */
+/** A program that uses the SDK as its documentation says; nothing of it knows Daypass. */
 class Program implements OAuthClientProvider {
   readonly redirectUrl = CALLBACK
   readonly clientMetadata = {

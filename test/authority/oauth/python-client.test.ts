@@ -5,11 +5,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { PYTHON_SETUP_MS, pythonWith } from '../../support/python.ts'
 import { Browser, type Place, startPlace } from './support.ts'
 
-const python = pythonWith('mcp-2.3.0', ['mcp==2.3.0'])
 const PROGRAM = fileURLToPath(new URL('./python-client.py', import.meta.url))
 
 let place: Place
+let python: string
 beforeAll(async () => {
+  python = pythonWith('mcp-2.3.0', ['mcp==2.3.0'])
   place = await startPlace()
 }, PYTHON_SETUP_MS)
 afterAll(() => place.stop())
@@ -22,7 +23,7 @@ interface Said {
 
 /** Runs the program, with a person who chooses a template for each time that they are asked. */
 async function run(steps: readonly string[], templates: string[]): Promise<Said[]> {
-  const child = spawn(python!, [PROGRAM, `${place.url}/mcp`, ...steps], {
+  const child = spawn(python, [PROGRAM, `${place.url}/mcp`, ...steps], {
     stdio: ['pipe', 'pipe', 'inherit'],
     timeout: 60_000,
   })
@@ -42,7 +43,7 @@ async function run(steps: readonly string[], templates: string[]): Promise<Said[
   return said
 }
 
-describe.skipIf(python === null)('the client of the MCP Python SDK, as it is', () => {
+describe('the client of the MCP Python SDK, as it is', () => {
   test('connects to /mcp, registers, has its user asked, steps up, and calls tools', async () => {
     const write = { entities: [{ name: 'py', entityType: 'x', observations: [] }] }
     const create = `notes.create_entities=${JSON.stringify(write)}`

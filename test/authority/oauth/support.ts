@@ -12,6 +12,8 @@ export const HTTP = { [oauth.allowInsecureRequests]: true }
 /** Where a client of the tests listens, or would. */
 export const CALLBACK = 'http://127.0.0.1:33418/callback'
 
+/** How long the tool server may take to start; machines under load are slow. */
+const READY_MS = 30_000
 const MEMORY = fileURLToPath(
   new URL(
     '../../../node_modules/@modelcontextprotocol/server-memory/dist/index.js',
@@ -86,6 +88,7 @@ async function open(folder: string, options: PlaceOptions, port: number): Promis
   })
   if (!started.ok) throw new Error(started.error.join('\n'))
   const daypass = started.value
+  await daypass.upstreams.ready(READY_MS)
   return {
     daypass,
     url: daypass.url,
