@@ -14,6 +14,11 @@ import { type Config, EMPTY_CONFIG, loadConfig } from './authority/config.ts'
 import { Front } from './authority/front.ts'
 import { freshKeys, type Keys, loadKeys } from './authority/keys.ts'
 import type { Log } from './authority/log.ts'
+import { type MachineList, Machines, readMachines } from './authority/oauth/machines.ts'
+import { createOAuth } from './authority/oauth/oauth.ts'
+import type { PublicFetchOptions } from './authority/oauth/public-fetch.ts'
+import { HOLDER, registerOwn } from './authority/oauth/register.ts'
+import { asset } from './authority/pages/layout.ts'
 import { authenticateWith } from './authority/people/authenticate.ts'
 import { cookieOf } from './authority/people/cookies.ts'
 import { Sessions } from './authority/people/sessions.ts'
@@ -28,7 +33,7 @@ import { Templates } from './authority/templates.ts'
 import { Txns, tellIssuer } from './authority/txn.ts'
 import type { BadgeReader } from './badge/reader.ts'
 import { type Pins, readPins } from './catalog/pin.ts'
-import type { Instant } from './core/id.ts'
+import type { Instant, OrgId } from './core/id.ts'
 import { err, ok, type Result } from './core/result.ts'
 import type { Vocabulary } from './core/vocabulary.ts'
 import { Rounds } from './gateway/call-key.ts'
@@ -78,6 +83,8 @@ export interface DaypassOptions {
   readonly rollback?: 'refuse' | 'accept'
   /** How long a call is held while a person is asked. */
   readonly askHoldMs?: number
+  /** How documents of OAuth clients are fetched, where not from the public internet; for tests. */
+  readonly publicFetch?: PublicFetchOptions
   /** What stands between everything and the store; tests make it fail here. */
   readonly aroundStore?: (store: Store) => Store
 }
@@ -142,13 +149,15 @@ export async function startDaypass(options: DaypassOptions): Promise<Result<Dayp
   if (!pins.ok) problems.push(pins.error)
   const programs = Programs.open(programsOf(config.servers, options.configFile), options.folder)
   if (!programs.ok) problems.push(programs.error)
-  if (problems.length > 0 || !pins.ok || !programs.ok) return err(problems)
+  const machines = readMachines(config.machines, LOCAL_ORG)
+  if (!machines.ok) problems.push(...machines.error)
+  if (problems.length > 0 || !pins.ok || !programs.ok || !machines.ok) return err(problems)
   const clock = options.clock ?? Date.now
   let store: Store | null = null
   try {
     const keys = options.folder === null ? freshKeys(clock()) : loadKeys(options.folder, clock())
     store = await openStore(options)
-    const accepted = { pins: pins.value, programs: programs.value }
+    const accepted = { pins: pins.value, programs: programs.value, machines: machines.value }
     return ok(await assemble({ options, config, desks, ...accepted, clock, keys, store }))
   } catch (error) {
     // A port in use, a damaged key, a database that was restored: nothing stays open.
@@ -170,6 +179,7 @@ interface Parts {
   readonly desks: ReadonlyMap<string, Desk>
   readonly pins: Pins
   readonly programs: Programs
+  readonly machines: MachineList
   readonly clock: () => Instant
   readonly keys: Keys
   readonly store: Store
@@ -212,10 +222,11 @@ async function assemble(parts: Parts): Promise<Daypass> {
     ...{ pins: parts.pins, programs: parts.programs },
     pinned: () => door.toolsChanged(),
   })
+  const machines = new Machines(parts.machines, { url, keys, clock, overlapMs })
   const authenticate = authenticateWith({
     operator: { token: operatorToken, person: options.operator, org: LOCAL_ORG },
     sessions: new Sessions({ store, cookie: cookieOf('session', url), clock, rules: 'local' }),
-    machineOf: async () => null,
+    machineOf: (presented) => machines.callerOf(presented),
     badges,
     origin: new URL(url).origin,
   })
@@ -227,6 +238,17 @@ async function assemble(parts: Parts): Promise<Daypass> {
     catalog: () => catalogOf(parts, desks),
     pinning,
   })
+  const oauthParts = {
+    ...{ url, store, keys, clock, authenticate, vocabulary, hosts, templates },
+    ruleFor: policy.ruleFor,
+    authorityOf: (org: OrgId) => authorities.of(org),
+    settings: config.oauth,
+    ...(options.publicFetch === undefined ? {} : { publicFetch: options.publicFetch }),
+    leaseSecondsMax: config.limits.maxExpiresInSeconds,
+    clients: [HOLDER, ...machines.clients],
+  }
+  const grants = { badges, machines, limits: config.limits, ...config.oauth, ...oauthParts }
+  const oauth = createOAuth(oauthParts, (provider) => registerOwn(provider, grants))
   const metadata = `${url}/.well-known/oauth-protected-resource/mcp`
   const mcp = createMcpHandler(door, upstreams, {
     ...{ serverInfo, hostRules, resourceMetadataUrl: metadata },
@@ -237,16 +259,17 @@ async function assemble(parts: Parts): Promise<Daypass> {
     reading: { vocabulary, hosts, bound: parts.desks },
     serves: (server) => desks.serves(server),
   })
-  const rest = getRequestListener((request) =>
-    (isAuthzen(new URL(request.url).pathname) ? authzen : api).fetch(request),
-  )
+  const rest = getRequestListener((request) => {
+    const { pathname } = new URL(request.url)
+    return asset(pathname) ?? (isAuthzen(pathname) ? authzen : api).fetch(request)
+  })
   const readiness = readinessOf({ store, executor, keys, upstreams, clock })
   const front = frontOf(parts, { hosts: hostRules.hosts, readiness })
   http.on('request', (req: IncomingMessage, res: ServerResponse) => {
     const path = req.url?.split('?', 1)[0] ?? ''
     if (front.answers(req, res, path)) return
     if (path === '/mcp') mcp(req, res)
-    else if (path === '/.well-known/oauth-protected-resource/mcp') sendMetadata(res, url)
+    else if (oauth.serves(path)) oauth.handle(req, res)
     else void rest(req, res)
   })
   if (options.servers !== false) upstreams.start()
@@ -355,12 +378,6 @@ function asCatalogued(upstream: UpstreamConfig, desk: Desk | undefined): Upstrea
   const withholdRoots = roots.length > 0 || worktree !== null
   if (upstream.kind !== 'stdio' || !desk?.catalog) return { ...upstream, withholdRoots }
   return { ...upstream, withholdRoots, env: { ...upstream.env, ...desk.catalog.server.env } }
-}
-
-/** RFC 9728: what a client finds after a 401. Badges come with the run, from no public endpoint. */
-function sendMetadata(res: ServerResponse, url: string): void {
-  res.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store' })
-  res.end(JSON.stringify({ resource: `${url}/mcp`, bearer_methods_supported: ['header'] }))
 }
 
 function withoutServers(config: Config, { without = [], servers }: DaypassOptions): Config {
