@@ -292,6 +292,31 @@ describe('threats to the page', () => {
     expect(page.text).not.toContain('look something up')
   })
 
+  test('who is sent to sign in comes back to the prompt, and answers with their session', async () => {
+    const { client, asked, browser } = await unsigned()
+    const at = await browser.open(asked.url)
+    expect(at.url.pathname).toBe('/sign-in')
+    const link = await place.daypass.signInLinks!.make()
+    const page = await browser.press(await browser.open(link.url), '')
+    expect(page.text).toContain('look something up')
+    const { url: led } = await browser.press(page, 'answer=allow')
+    const tokens = await redeem(as, client, { asked, led })
+    expect(decodeJwt(tokens.access_token).sub).toBe(MIRA)
+  })
+
+  test('threat 73: a page of another origin does not answer it, cookies or not', async () => {
+    const { asked, browser } = await unsigned()
+    await browser.open(asked.url)
+    const link = await place.daypass.signInLinks!.make()
+    const page = await browser.press(await browser.open(link.url), '')
+    const before = await trees()
+    for (const origin of ['https://evil.example', 'http://127.0.0.1:1', 'null']) {
+      const answered = await browser.press(page, 'answer=allow', {}, origin)
+      expect(answered.status, origin).toBe(403)
+    }
+    expect(await trees()).toBe(before)
+  })
+
   test('threat 50: what a client says of itself is text, and where its answer goes is said', async () => {
     const client_name = `</p><script>alert(1)</script><img src=x onerror=alert(1)>\u202e`
     const client = await register(as, { client_name })
@@ -316,3 +341,9 @@ describe('threats to the page', () => {
     expect(page.text).not.toMatch(/<script|\sstyle=|\son\w+=/)
   })
 })
+
+async function unsigned() {
+  const client = await register(as)
+  const asked = await askAt(as, client, { scope: 'lease:read-notes' })
+  return { client, asked, browser: new Browser(place, 'nobody') }
+}

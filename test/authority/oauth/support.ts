@@ -134,7 +134,12 @@ export class Browser {
   }
 
   /** Presses a button of the form on a page, with fields changed before. */
-  press(page: Shown, button: string, changes: Readonly<Record<string, string[]>> = {}) {
+  press(
+    page: Shown,
+    button: string,
+    changes: Readonly<Record<string, string[]>> = {},
+    origin: string = this.#home,
+  ) {
     const { action, fields } = formOf(page.text)
     const given = new URLSearchParams(fields.filter(([name]) => !Object.hasOwn(changes, name)))
     for (const [name, values] of Object.entries(changes)) {
@@ -142,15 +147,20 @@ export class Browser {
     }
     const [name, value] = button.split('=', 2) as [string, string | undefined]
     if (value !== undefined) given.append(name, value)
-    return this.#go('POST', new URL(action, page.url), given)
+    return this.#go('POST', new URL(action, page.url), given, origin)
   }
 
-  async #go(method: 'GET' | 'POST', url: URL, body: URLSearchParams | null): Promise<Shown> {
+  async #go(
+    method: 'GET' | 'POST',
+    url: URL,
+    body: URLSearchParams | null,
+    origin: string = this.#home,
+  ): Promise<Shown> {
     if (url.origin !== this.#home) return { url, status: 0, headers: new Headers(), text: '' }
     const headers = new Headers({ accept: 'text/html' })
     const cookies = [...this.#jar].filter(([, { path }]) => url.pathname.startsWith(path))
     headers.set('cookie', cookies.map(([name, { value }]) => `${name}=${value}`).join('; '))
-    if (method === 'POST') headers.set('origin', this.#home)
+    if (method === 'POST') headers.set('origin', origin)
     const isPage = url.pathname.startsWith('/consent/')
     if (isPage && this.#token !== null) headers.set('authorization', `Bearer ${this.#token}`)
     const response = await fetch(url, { method, headers, body, redirect: 'manual' })
