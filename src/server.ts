@@ -19,9 +19,7 @@ import { createOAuth } from './authority/oauth/oauth.ts'
 import type { PublicFetchOptions } from './authority/oauth/public-fetch.ts'
 import { HOLDER, registerOwn } from './authority/oauth/register.ts'
 import { asset } from './authority/pages/layout.ts'
-import { authenticateWith } from './authority/people/authenticate.ts'
-import { cookieOf } from './authority/people/cookies.ts'
-import { Sessions } from './authority/people/sessions.ts'
+import { createPeople, isSignIn, type People } from './authority/people/people.ts'
 import { Pinning } from './authority/pinning.ts'
 import { type Policy, policyOf } from './authority/policy.ts'
 import { Programs, programsOf } from './authority/programs.ts'
@@ -100,7 +98,12 @@ export interface Daypass {
   /** Where commands on this machine reach it. */
   readonly localUrl: string
   readonly operatorToken: string
+  /** Of the local organisation, which is the operator's. */
   readonly authority: Authority
+  /** Of every organisation, by its name. */
+  readonly authorities: Authorities
+  /** One-time links for the operator's browser; null: people sign in at their identity provider. */
+  readonly signInLinks: People['links']
   readonly runs: Runs
   readonly door: JudgedDoor
   readonly upstreams: Upstreams
@@ -223,13 +226,12 @@ async function assemble(parts: Parts): Promise<Daypass> {
     pinned: () => door.toolsChanged(),
   })
   const machines = new Machines(parts.machines, { url, keys, clock, overlapMs })
-  const authenticate = authenticateWith({
+  const people = createPeople({
+    ...{ url, store, keys, clock, badges, config: config.people },
     operator: { token: operatorToken, person: options.operator, org: LOCAL_ORG },
-    sessions: new Sessions({ store, cookie: cookieOf('session', url), clock, rules: 'local' }),
     machineOf: (presented) => machines.callerOf(presented),
-    badges,
-    origin: new URL(url).origin,
   })
+  const { authenticate } = people
   const api = createApi({
     ...{ authenticate, runs, store, clock, desks, vocabulary, hosts, templates, policy },
     authorityOf: (org) => authorities.of(org),
@@ -261,6 +263,7 @@ async function assemble(parts: Parts): Promise<Daypass> {
   })
   const rest = getRequestListener((request) => {
     const { pathname } = new URL(request.url)
+    if (isSignIn(pathname)) return people.fetch(request)
     return asset(pathname) ?? (isAuthzen(pathname) ? authzen : api).fetch(request)
   })
   const readiness = readinessOf({ store, executor, keys, upstreams, clock })
@@ -288,7 +291,7 @@ async function assemble(parts: Parts): Promise<Daypass> {
       keys,
       vocabulary,
     },
-    ...{ badges, txns },
+    ...{ badges, txns, authorities, signInLinks: people.links },
     ...{ bound: parts.desks, hosts, templates, policy },
     drain: (waitMs) => {
       front.drain()

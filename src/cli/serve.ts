@@ -49,7 +49,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   const release = await keepOwned(project, daypass)
   const stopped = signalled()
   const health = watchServers(daypass, log)
-  if (format === 'text') announce(daypass, terminal.say)
+  if (format === 'text') await announce(daypass, terminal.say)
   log('info', 'listening', { url: daypass.url, local: daypass.localUrl })
   const { signal, again } = await stopped
   clearInterval(health)
@@ -88,12 +88,14 @@ function signalled(): Promise<{ signal: string; again: Promise<void> }> {
   return first.promise.then((signal) => ({ signal, again: second.promise }))
 }
 
-/** Where things are, for the person at the terminal. */
-function announce(daypass: Daypass, say: (text: string) => void): void {
+/** Where things are, for the person at the terminal. The link is for eyes, so no log has it. */
+async function announce(daypass: Daypass, say: (text: string) => void): Promise<void> {
   say(`Daypass listens at ${daypass.url}`)
   say(`  MCP      ${daypass.url}/mcp`)
   say(`  health   ${daypass.localUrl}/healthz, ${daypass.localUrl}/readyz`)
-  if (daypass.config.people !== null) say(`  sign in  ${daypass.url}/sign-in`)
+  const link = await daypass.signInLinks?.make()
+  say(`  sign in  ${link?.url ?? `${daypass.url}/sign-in`}`)
+  if (link !== undefined) say('           once, within 10 minutes; then: daypass sign-in')
 }
 
 /** Tells when a server comes up or goes down. */
