@@ -65,8 +65,7 @@ function authorizeFault(command: Extract<Command, { do: 'authorize' }>): string 
 
 /** The outline; what the members mean is the judge's part, and what it cannot read it denies. */
 function factsFault(facts: Facts): string | null {
-  const isRecord = typeof facts === 'object' && facts !== null
-  if (!isRecord || typeof facts.tool !== 'string' || typeof facts.argsDigest !== 'string') {
+  if (typeof facts?.tool !== 'string' || typeof facts.argsDigest !== 'string') {
     return 'the facts name no tool or no arguments'
   }
   return Array.isArray(facts.touches) ? null : 'the facts do not say what the call touches'

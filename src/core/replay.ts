@@ -65,10 +65,10 @@ function replayCommand(tree: Tree | null, entries: readonly Entry[], next: numbe
   let after = tree
   for (const [offset, entry] of expected.entries()) {
     const recorded = entries[next + offset]
-    if (recorded === undefined || !isSame(recorded, entry)) {
+    if (!isSame(recorded, entry)) {
       return err({ kind: 'different', seq: entry.seq, message: differenceOf(recorded, entry) })
     }
-    after = evolve(after, recorded)
+    after = evolve(after, recorded!)
   }
   return ok({ tree: after!, next: next + expected.length })
 }

@@ -38,10 +38,11 @@ export function validateGrants(grants: unknown): Result<true, readonly string[]>
 const checkAction: Check = (value, path) => parseFault(value, path, parseActionPattern)
 const checkResource: Check = (value, path) => parseFault(value, path, parseResourcePattern)
 
-const checkExactAction: Check = (value, path) =>
-  typeof value === 'string' && value.includes('*')
-    ? [`${path}: ${quote(value)} is a pattern; write one action`]
-    : checkAction(value, path)
+/** Of a member's name, which is always a string. */
+const checkExactAction = (name: string, path: string): readonly string[] =>
+  name.includes('*')
+    ? [`${path}: ${quote(name)} is a pattern; write one action`]
+    : checkAction(name, path)
 
 const checkConstraint: Check = (value, path) => {
   const parsed = parseConstraint(value)
@@ -146,7 +147,10 @@ function checkList(check: Check, itemsMin: number): Check {
   }
 }
 
-function checkMap(check: Check, checkKey: Check = checkName): Check {
+function checkMap(
+  check: Check,
+  checkKey: (name: string, path: string) => readonly string[] = checkName,
+): Check {
   return (value, path) => {
     if (!isRecord(value)) return [`${path}: not a mapping`]
     const entries = Object.entries(value)

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { evolve } from '../../src/core/evolve.ts'
 import type { RunId } from '../../src/core/id.ts'
-import { workedMsAt } from '../../src/core/work.ts'
+import { startWork, workedMsAt } from '../../src/core/work.ts'
 import { APPROVER, active, type Book, ROOT, SECOND, SERVER } from './support.ts'
 
 /** What the tree knows after an entry, where no verdict shows it at once. */
@@ -160,6 +160,21 @@ describe('the clock of work', () => {
     book.approveCall(ask)
     book.pass(100)
     expect(workedMsAt(book.lease(), book.now)).toBe(0)
+  })
+})
+
+describe('work that stands still', () => {
+  test('goes on from now, whether it stood until somebody acts or until a moment', () => {
+    const lease = active().lease()
+    for (const [since, expected] of [
+      [null, 5000],
+      [9000, 5000],
+      [4000, 4000],
+    ] as const) {
+      lease.workSince = since
+      startWork(lease, 5000)
+      expect(lease.workSince).toBe(expected)
+    }
   })
 })
 

@@ -211,6 +211,54 @@ describe('replay', () => {
     }
   })
 
+  test('says where a ledger goes wrong, and how', () => {
+    const book = active()
+    book.allowed('doc.read')
+    const { entries } = book
+    const [opened] = entries
+    const failure = (ledger: unknown[]) => {
+      const replayed = replay(ledger as Entry[])
+      return replayed.ok ? null : replayed.error
+    }
+    expect(failure([])).toEqual({ kind: 'malformed', seq: 0, message: 'no entries' })
+    expect(failure([opened, { seq: 2, at: 1, cause: 1, type: 'run.suspended' }])).toEqual({
+      kind: 'malformed',
+      seq: 2,
+      message: 'an entry without a command, where one belongs',
+    })
+    expect(failure([opened, { ...entries[1]!, command: { do: 'dance' } }])).toEqual({
+      kind: 'malformed',
+      seq: 2,
+      message: 'unreachable: {"do":"dance"}',
+    })
+    expect(failure(changed(entries, 0, ['command', 'rules'], () => 2))).toMatchObject({
+      message: 'rules version 2 is not known to this build',
+    })
+    const repeated = { ...entries[3]!, seq: 5 }
+    expect(failure([...entries, repeated])).toEqual({
+      kind: 'different',
+      seq: 5,
+      message: 'recorded, but decides to record nothing',
+    })
+    expect(failure(changed(entries, 3, ['deadline'], another))).toMatchObject({
+      message: 'call.allowed: computed again, deadline is different',
+    })
+    const privileged = changed(entries, 3, ['privileged'], another)
+    expect(failure(changed(privileged, 3, ['deadline'], another))).toMatchObject({
+      message: 'call.allowed: computed again, privileged, deadline is different',
+    })
+    expect(failure([...entries.slice(0, 3), { ...entries[3]!, more: 1 }])).toMatchObject({
+      message: 'call.allowed: computed again, members that do not belong there is different',
+    })
+  })
+
+  test('counts the decisions that it computed again, not the entries', () => {
+    const book = active({ maxToolCalls: 1 })
+    book.settle(book.allowed('doc.read'))
+    expect(book.entries).toHaveLength(6)
+    expect(replay(book.entries)).toMatchObject({ ok: true, value: { decisions: 5 } })
+  })
+
   test('a ledger begins with its opening', () => {
     expect(replay(active().entries.slice(1))).toMatchObject({
       ok: false,
@@ -239,6 +287,13 @@ describe('isSame', () => {
     [[], {}],
     [null, {}],
     ['1', 1],
+    [1, 2],
+    [1, {}],
+    [{}, 1],
+    [[], ''],
+    ['', []],
+    [{}, null],
+    [undefined, {}],
     [{ x: undefined }, { y: undefined }],
     [{}, JSON.parse('{"__proto__":{}}')],
   ])('%j is not %j', (left, right) => {

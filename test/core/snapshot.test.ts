@@ -7,7 +7,7 @@ import { fromSnapshot, toSnapshot } from '../../src/core/snapshot.ts'
 import type { Tree } from '../../src/core/tree.ts'
 import { runs } from './runs.ts'
 import { arbitraryLife, live, type Watch } from './sequences.ts'
-import { active, sortedCopy } from './support.ts'
+import { active, Book, OPEN, sortedCopy } from './support.ts'
 
 const LIVES = runs(1000)
 
@@ -51,6 +51,27 @@ describe('snapshots', () => {
       { numRuns: LIVES },
     )
     expect(moments).toBeGreaterThan(LIVES / 2)
+  })
+
+  test('nothing of a tree is lost: calls in flight, asks, and what waits', () => {
+    const delegate = { maxDepth: 1, maxChildren: 2, ask: false }
+    const book = active({ ask: ['doc.write'], until: ['pr.open'], delegate, maxToolCalls: 9 })
+    book.must(book.delegation('run_child', { maxToolCalls: 2 }))
+    book.allowed('pr.open', { key: 'event' })
+    book.settle(book.allowed('doc.read'), 'deferred')
+    book.approveCall(book.asked('doc.write'))
+    book.denied('secret.read')
+    book.must(book.escalation([], { calls: 1 }))
+    const again = reloaded(book.tree)
+    expect(again).toEqual(book.tree)
+    expect(again.runs.get('run_root')!.inFlight.size).toBe(1)
+    expect([again.asks.size, again.askByBinding.size, again.escalations.size]).toEqual([1, 1, 1])
+  })
+
+  test('a tree whose root has no lease yet comes back without one', () => {
+    const book = new Book()
+    book.must(OPEN)
+    expect(reloaded(book.tree)).toEqual(book.tree)
   })
 
   test('a tree does not live on the snapshot that it came from', () => {
