@@ -23,6 +23,7 @@ import { createPeople, isSignIn, type People } from './authority/people/people.t
 import { Pinning } from './authority/pinning.ts'
 import { type Policy, policyOf } from './authority/policy.ts'
 import { Programs, programsOf } from './authority/programs.ts'
+import { promptBuckets } from './authority/rates.ts'
 import { type Readiness, readinessOf } from './authority/readiness.ts'
 import { hiding } from './authority/secret.ts'
 import { listen, settled } from './authority/serve.ts'
@@ -212,6 +213,7 @@ async function assemble(parts: Parts): Promise<Daypass> {
     clock,
     issuer: () => url,
     leaseSecondsMax: config.limits.maxExpiresInSeconds,
+    ...{ mayAdd: policy.mayAdd, prompts: promptBuckets(config.rates, clock) },
   })
   const authority = authorities.of(LOCAL_ORG)
   const badges = badgeReader({ url, keys, clock, runs, ...config.limits })

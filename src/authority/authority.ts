@@ -11,11 +11,14 @@ import { formatDuration } from '../lease-file/duration.ts'
 import { type Prompt, promptHash } from '../lease-file/prompt.ts'
 import { fromRows } from '../ledger/chain.ts'
 import { issueReceipt, type Receipt } from '../ledger/receipt.ts'
+import { TEMPLATE_LABEL } from '../runs/locks.ts'
 import { newId } from '../runs/new-id.ts'
 import type { Runs } from '../runs/runs.ts'
 import type { Store, TreeKey } from '../store/store.ts'
 import { BadgeOffice, BEARER, type Holder, type IssuedBadge } from './badges.ts'
 import type { Keys } from './keys.ts'
+import type { Policy } from './policy.ts'
+import type { TokenBuckets } from './rates.ts'
 
 export interface RunRequest {
   /** Drawn by who has shown the prompt already; absent: drawn here. */
@@ -52,6 +55,8 @@ export class Authority {
   readonly #keys: Keys
   readonly #badges: BadgeOffice
   readonly #leaseSecondsMax: number
+  readonly #mayAdd: Policy['mayAdd']
+  readonly #promptRates: TokenBuckets | null
 
   constructor(options: {
     org: OrgId
@@ -63,6 +68,10 @@ export class Authority {
     issuer: () => string
     /** The longest life of a lease, amendments included. */
     leaseSecondsMax: number
+    /** What the configuration says to what an amendment adds. */
+    mayAdd: Policy['mayAdd']
+    /** How often one requester may put a prompt before people; absent: as they like. */
+    prompts?: TokenBuckets
   }) {
     this.org = options.org
     this.#runs = options.runs
@@ -70,10 +79,17 @@ export class Authority {
     this.#keys = options.keys
     this.#badges = new BadgeOffice(options)
     this.#leaseSecondsMax = options.leaseSecondsMax
+    this.#mayAdd = options.mayAdd
+    this.#promptRates = options.prompts ?? null
   }
 
   /** Opens a run and requests its lease. Nobody has said yes yet. */
   async open(request: RunRequest): Promise<Result<OpenRun, Refusal>> {
+    const wait = this.#waitFor(request)
+    if (wait > 0) {
+      const message = `too many requests that need a person; ask again in ${wait} s`
+      return err({ code: 'too_many_requests', message })
+    }
     const key = { org: this.org, tree: newId('tree') }
     const run = request.run ?? newId('run')
     const prompt = request.prompt(run)
@@ -131,13 +147,20 @@ export class Authority {
     return found === null ? unknown(run) : this.#badges.issue(found.tree, found.run, holder)
   }
 
+  /** A person who is asked too often stops reading: after how many seconds to ask (threat 71). */
+  #waitFor({ rule, terms, envelope }: RunRequest): number {
+    if (rule.policy !== null && terms.approvers === null) return 0
+    return this.#promptRates?.take(`${this.org} ${envelope.requester}`) ?? 0
+  }
+
   /** A command about a run, in the tree that it belongs to. */
   async command(run: RunId, command: Command): Promise<Result<void, Refusal>> {
     const key = await this.#runs.find(this.org, run)
     if (key === null) return unknown(run)
     if (command.do === 'amend') {
-      const tooLong = this.#tooLong(await this.#runs.tree(key).read(), command)
-      if (tooLong !== null) return err(tooLong)
+      const tree = await this.#runs.tree(key).read()
+      const refusal = this.#tooLong(tree, command) ?? this.#notAllowed(tree, command)
+      if (refusal !== null) return err(refusal)
     }
     const reply = await this.#runs.execute(key, command)
     return reply.ok ? ok(undefined) : reply
@@ -152,11 +175,26 @@ export class Authority {
     const lease = run === undefined ? null : tree!.runs.get(run)!.lease
     // The core has an answer for an escalation that there is not, and for a count that is none.
     if (lease == null || more.seconds === 0) return null
-    const left = Math.max(0, this.#leaseSecondsMax - lease.terms.expiresInSeconds)
+    const secondsMax = Math.min(this.#leaseSecondsMax, lease.rule.lifeSecondsMax ?? Infinity)
+    const left = Math.max(0, secondsMax - lease.terms.expiresInSeconds)
     if (more.seconds <= left) return null
-    const most = formatDuration(this.#leaseSecondsMax)
+    const most = formatDuration(secondsMax)
     const message = `a lease lives at most ${most} here; at most ${left} seconds can be added`
     return { code: 'malformed', message }
+  }
+
+  /** Why the configuration does not let somebody add this to a lease; null if it does. */
+  #notAllowed(tree: Tree | null, { escalation, offer, by }: Of<'amend'>): Refusal | null {
+    const id = tree?.escalations.get(escalation)?.run
+    const run = id === undefined ? null : tree!.runs.get(id)!
+    if (run?.lease == null) return null
+    const { terms } = run.lease
+    const template = Object.hasOwn(terms.labels, TEMPLATE_LABEL)
+      ? terms.labels[TEMPLATE_LABEL]!
+      : null
+    const { requester } = run.envelope
+    const message = this.#mayAdd(offer, { terms, requester, template, org: this.org }, by)
+    return message === null ? null : { code: 'not_an_approver', message }
   }
 
   approve(run: RunId, answer: { by: Actor; promptHash: string }): Promise<Result<void, Refusal>> {

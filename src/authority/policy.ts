@@ -22,6 +22,9 @@ export interface PolicyRequest {
   readonly org: OrgId
 }
 
+/** A lease as rules see it: whoever asks, and with which roles, does not change what it is. */
+export type PolicyLease = Omit<PolicyRequest, 'roles'>
+
 /** What `policy`, `approvals`, `machines` and `limits` of the configuration say to a request. */
 export interface Policy {
   /**
@@ -38,7 +41,7 @@ export interface Policy {
    * Why somebody may not add these grants to a lease; null if they may. An amendment must not be a
    * way around the rules of a request.
    */
-  mayAdd(grants: readonly Grant[], to: PolicyRequest, by: Actor): string | null
+  mayAdd(grants: readonly Grant[], to: PolicyLease, by: Actor): string | null
 }
 
 type PolicyParts = Pick<Config, 'policy' | 'approvals' | 'limits' | 'machines'> & {
@@ -166,7 +169,7 @@ function needsNobody(request: PolicyRequest, { policy }: PolicyParts, reading: R
 
 /** Who must say yes beyond what any lease needs. */
 function clausesFor(
-  request: PolicyRequest,
+  request: PolicyLease,
   { policy }: PolicyParts,
   reading: Reading,
 ): ApproverClause[] {
@@ -184,7 +187,7 @@ export function whoOf({ persons, roles }: ApproverClause): string {
 
 /** What of the terms lies outside the ceilings that hold for a requester; null: nothing. */
 function beyondCeiling(
-  { terms, requester, org }: PolicyRequest,
+  { terms, requester, org }: PolicyLease,
   { policy }: PolicyParts,
   reading: Reading,
 ): string | null {

@@ -54,6 +54,11 @@ export class TokenBuckets {
   }
 }
 
+/** How often one requester may put a prompt before people. */
+export function promptBuckets({ prompts }: { prompts: number }, clock: () => number): TokenBuckets {
+  return new TokenBuckets({ count: prompts, periodMs: 60 * MINUTE_MS, clock })
+}
+
 /** Paths that cost a signature, a page for a person, or a request to the identity provider. */
 const SIGN_IN = /^\/(?:oauth|sign-in|consent)(?:\/|$)/
 

@@ -65,8 +65,8 @@ export function isReference(text: string): boolean {
 
 /**
  * A text of the configuration with its secrets: `file:PATH` and `exec:PROGRAM ARGUMENT…` stand
- * for the whole text, `env:NAME` also for a part of it. Errors name the reference, never a value, nor
- * what a program wrote.
+ * for the whole text, `env:NAME` also for a part of it. Errors name the reference, never a value,
+ * nor what a program wrote.
  */
 export function resolveText(
   text: string,

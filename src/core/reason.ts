@@ -89,8 +89,11 @@ export const REFUSALS = [
   'rules_unknown',
 ] as const
 
-/** `locked` is not the core's: the store refuses what a bulk revocation is about. */
-export type RefusalCode = (typeof REFUSALS)[number] | 'locked'
+/**
+ * Two are not the core's. `locked`: the store refuses what a bulk revocation is about.
+ * `too_many_requests`: the authority does not ask people so often.
+ */
+export type RefusalCode = (typeof REFUSALS)[number] | 'locked' | 'too_many_requests'
 
 /** A refused command: the code, and words for an authorised caller that say what to do. */
 export interface Refusal {

@@ -39,6 +39,7 @@ beforeEach(() => {
     clock,
     leaseSecondsMax,
     issuer: () => issuer,
+    mayAdd: () => null,
   })
 })
 

@@ -1,7 +1,7 @@
 import type { Command } from '../../src/core/command.ts'
 import type { RunId } from '../../src/core/id.ts'
 import type { Terms } from '../../src/core/lease.ts'
-import type { RefusalCode } from '../../src/core/reason.ts'
+import type { REFUSALS } from '../../src/core/reason.ts'
 import {
   APPROVE,
   APPROVER,
@@ -99,7 +99,7 @@ function deepest(): Case {
 }
 
 /** For each code the commands that it refuses. */
-export const CASES: Readonly<Record<Exclude<RefusalCode, 'locked'>, () => readonly Case[]>> = {
+export const CASES: Readonly<Record<(typeof REFUSALS)[number], () => readonly Case[]>> = {
   malformed: () => [
     [active(), { ...settle('succeeded'), outcome: 'ok' } as never],
     [active(), { ...settle('succeeded'), usd: '-1' } as never],

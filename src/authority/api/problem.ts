@@ -61,6 +61,7 @@ const STATUS: Partial<Record<RefusalCode, ProblemStatus>> = {
   not_an_approver: 403,
   self_approval: 403,
   policy_not_allowed: 403,
+  too_many_requests: 429,
 }
 
 /** What the core refused, with its own code. */

@@ -246,7 +246,8 @@ export class Consent {
       if (!byPolicy.ok || !byPolicy.value) {
         // Refused: somebody else must say yes, for whom it waits now.
         const { promptHash: hash } = opened.value
-        await authority.approve(visit.run, { by: actorOf(person), promptHash: hash })
+        const by = { person: person.person, via: person.via, roles: [...person.roles] }
+        await authority.approve(visit.run, { by, promptHash: hash })
       }
     } catch (error) {
       // A second press of the button: the first one has opened the run.
