@@ -12,8 +12,8 @@ import { Problem, refused } from './problem.ts'
 import { templateOf } from './views.ts'
 
 /**
- * Bulk revocation (design §3): the lock is written, then every tree that matches is revoked, then it
- * is answered. What opens a tree looks for the lock in its own transaction, so a tree is either
+ * Bulk revocation (design §3): the lock is written, then every tree that matches is revoked, then
+ * it is answered. What opens a tree looks for the lock in its own transaction, so a tree is either
  * there to be found or is never opened. If this fails half-way the lock stays, and is seen.
  */
 
