@@ -31,8 +31,8 @@ export class Txns {
   }
 
   /**
-   * Who asks with a token: the tool that was called with it, whichever it is. An expired token still
-   * names its call; what may be done is decided on the state.
+   * Who asks with a token: the tool that was called with it, whichever it is. An expired token
+   * still names its call; what may be done is decided on the state.
    */
   async read(token: string | null): Promise<Result<Txn, TxnFault>> {
     if (token === null) return err('malformed')
@@ -63,8 +63,8 @@ export type DeedRefusal = Reason | 'call_unknown' | 'call_over' | 'not_this_call
 
 /**
  * Whether a call may do this now. Pure; nothing is spent: the call was allowed, paid for and, where
- * it had to be, approved. So it is asked whether it still is under way, under leases that all are in
- * force, and whether this is what it was allowed to do. Null: it may.
+ * it had to be, approved. So it is asked whether it still is under way, under leases that all are
+ * in force, and whether this is what it was allowed to do. Null: it may.
  */
 export function refusalOf(
   tree: Tree | null,

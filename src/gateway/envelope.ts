@@ -12,8 +12,8 @@ interface Allowed {
 }
 
 /**
- * What makes the transaction token of a call, each time that a message of it leaves. Undefined for a
- * server that does not want one: its calls pay nothing for it.
+ * What makes the transaction token of a call, each time that a message of it leaves. Undefined for
+ * a server that does not want one: its calls pay nothing for it.
  */
 export function envelopeOf(
   parts: CallParts,

@@ -3,8 +3,9 @@ import { TXN_HEADER } from '../badge/txn.ts'
 import type { Envelope, Refusal, Verifier } from './verifier.ts'
 
 /**
- * Guards for services that are reached by HTTP, such as what stands behind a tool and gets its token
- * handed on. An MCP endpoint is guarded tool by tool: the gateway also lists its tools, for nobody.
+ * Guards for services that are reached by HTTP, such as what stands behind a tool and gets its
+ * token handed on. An MCP endpoint is guarded tool by tool: the gateway also lists its tools, for
+ * nobody.
  */
 
 const envelopes = new WeakMap<object, Envelope>()

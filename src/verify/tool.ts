@@ -21,9 +21,9 @@ export function tokenOf({ mcpReq, http }: ToolContext): unknown {
 }
 
 /**
- * The handler of a tool that does nothing for a call that may not do what it is about to do. `needs`
- * says what that is, from the arguments and from what only the tool knows; with none named, or when
- * it throws, the call is refused.
+ * The handler of a tool that does nothing for a call that may not do what it is about to do.
+ * `needs` says what that is, from the arguments and from what only the tool knows; with none named,
+ * or when it throws, the call is refused.
  */
 export function guardTool<A, C extends ToolContext, R>(
   verifier: Verifier,

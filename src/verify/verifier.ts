@@ -5,8 +5,8 @@ import { err, ok, type Result } from '../core/result.ts'
 /** How long a tool waits for its authority; without an answer it refuses. */
 const ANSWER_MS = 5_000
 /**
- * Between two looks for a key that is not known: a key that was rotated in is found soon, and forged
- * names of keys do not become a flood of requests.
+ * Between two looks for a key that is not known: a key that was rotated in is found soon, and
+ * forged names of keys do not become a flood of requests.
  */
 const KEYS_COOLDOWN_MS = 5_000
 
@@ -45,9 +45,9 @@ export interface VerifierOptions {
 }
 
 /**
- * Checks the tokens that arrive with calls, and asks the authority what a call may do. Whatever goes
- * wrong is a refusal. The keys are the configured issuer's: fetched once, kept for 10 minutes, and
- * never taken from a token.
+ * Checks the tokens that arrive with calls, and asks the authority what a call may do. Whatever
+ * goes wrong is a refusal. The keys are the configured issuer's: fetched once, kept for 10 minutes,
+ * and never taken from a token.
  */
 export class Verifier {
   readonly issuer: string
