@@ -126,4 +126,23 @@ describe('the package', () => {
     expect(verified.stderr + verified.stdout).toContain('+ VERIFIED')
     expect(verified.status).toBe(0)
   }, 60_000)
+
+  test('has `daypass/verify` for the authors of tools, with its types', async () => {
+    const file = join(folder, 'tool.mts')
+    const lines = [
+      "import { type Envelope, guardTool, Verifier } from 'daypass/verify'",
+      "const daypass = new Verifier({ issuer: 'https://daypass.example', audience: 'notes' })",
+      "const needs = (args: { id: string }) => [{ action: 'note.read', type: 'notes', id: args.id }]",
+      'const runOf = (_args: { id: string }, _ctx: unknown, envelope: Envelope) => envelope.run',
+      'const tool = guardTool(daypass, needs, runOf)',
+      "console.log(JSON.stringify(await tool({ id: 'plan' }, { mcpReq: {} })))",
+    ]
+    await writeFile(file, lines.join('\n'))
+    const flags = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2024']
+    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+    const types = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types')]
+    await run(process.execPath, [tsc, ...flags, ...types, file], { cwd: folder })
+    const { stdout } = await run(process.execPath, [file], { cwd: folder, env: environment() })
+    expect(stdout).toContain('Refused by the tool: this call carries no token of Daypass')
+  })
 })
