@@ -1,5 +1,3 @@
-import { errors } from 'oidc-provider'
-
 /** What clients may say about themselves, and what we make of it. */
 
 /** Hosts on which a program of the person's own computer listens (RFC 8252 §7.3). */
@@ -60,20 +58,15 @@ export function destinationOf(redirectUri: string): Destination | null {
 
 /**
  * Reads what a client says about itself, whether it registers or publishes a document, and changes
- * it to what is held against it. Throws `invalid_redirect_uri` or `invalid_client_metadata`.
+ * it to what is held against it. False: it wants answers sent where nothing is ever sent.
  */
 export function normalizeClient(
   metadata: Metadata,
   { requireDpop }: { readonly requireDpop: boolean },
-): void {
+): boolean {
   const uris: unknown[] = Array.isArray(metadata.redirect_uris) ? metadata.redirect_uris : []
   const kinds = uris.map((uri) => (typeof uri === 'string' ? destinationOf(uri) : null)?.kind)
-  if (kinds.includes(undefined)) {
-    const refused = new errors.InvalidRedirectUri()
-    refused.error_description =
-      'a redirect URI must be https, http on a loopback address, or the scheme of a known program'
-    throw refused
-  }
+  if (kinds.includes(undefined)) return false
   // RFC 8252 §7.3: the port of a program on this computer is free, and only there.
   const isNative = kinds.length > 0 && kinds.every((kind) => kind !== 'web')
   metadata.application_type = isNative ? 'native' : 'web'
@@ -85,4 +78,5 @@ export function normalizeClient(
     metadata.grant_types = metadata.grant_types.filter((type) => known.includes(type))
   }
   if (requireDpop) metadata.dpop_bound_access_tokens = true
+  return true
 }

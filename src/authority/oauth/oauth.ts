@@ -3,11 +3,11 @@ import type { Provider } from 'oidc-provider'
 import { PROOF_ALGORITHMS } from '../../badge/dpop.ts'
 import { badgeLifeMs } from '../badges.ts'
 import { LEASE_TYPE } from './clients.ts'
-import { Consent } from './consent.ts'
+import type { Consent } from './consent.ts'
 import { messagePage } from './consent-page.ts'
 import { redirect, sendPage, sendPublicJson } from './http.ts'
 import { audienceOf, type OAuthParts } from './parts.ts'
-import { createProvider, ROUTES } from './provider.ts'
+import { ROUTES } from './routes.ts'
 
 const RESOURCE_METADATA = '/.well-known/oauth-protected-resource'
 const SERVER_METADATA = '/.well-known/oauth-authorization-server'
@@ -21,8 +21,13 @@ export interface OAuth {
   serves(path: string): boolean
   /** Serves a request of such a path. Answers whatever happens. */
   handle(req: IncomingMessage, res: ServerResponse): void
+}
+
+/** What takes a moment to load, and most processes never need. */
+interface Server {
   /** The provider that signs with today's key. */
-  provider(): Provider
+  readonly provider: () => Provider
+  readonly consent: Consent
 }
 
 /**
@@ -30,6 +35,25 @@ export interface OAuth {
  * `/consent/*`, and the metadata of RFC 8414 and RFC 9728.
  */
 export function createOAuth(parts: OAuthParts, extend: Extend = () => {}): OAuth {
+  let loading: Promise<Server> | null = null
+  const server = (): Promise<Server> => {
+    loading ??= load(parts, extend)
+    return loading
+  }
+  const handle = (req: IncomingMessage, res: ServerResponse): void => {
+    serve(parts, { req, res, server }).catch(() => {
+      if (res.headersSent) res.destroy()
+      else sendPage(res, 500, messagePage('That failed', 'Nothing was allowed. Try again.'))
+    })
+  }
+  return { serves, handle }
+}
+
+async function load(parts: OAuthParts, extend: Extend): Promise<Server> {
+  const [{ createProvider }, { Consent }] = await Promise.all([
+    import('./provider.ts'),
+    import('./consent.ts'),
+  ])
   let current: { readonly kid: string; readonly provider: Provider } | null = null
   const provider = (): Provider => {
     const { kid } = parts.keys.signing
@@ -39,26 +63,18 @@ export function createOAuth(parts: OAuthParts, extend: Extend = () => {}): OAuth
     current = { kid, provider: made }
     return made
   }
-  const consent = new Consent(parts, provider)
-  const handle = (req: IncomingMessage, res: ServerResponse): void => {
-    serve(parts, { req, res, provider, consent }).catch(() => {
-      if (res.headersSent) res.destroy()
-      else sendPage(res, 500, messagePage('That failed', 'Nothing was allowed. Try again.'))
-    })
-  }
-  return { serves, handle, provider }
+  return { provider, consent: new Consent(parts, provider) }
 }
 
 function serves(path: string): boolean {
-  const isMetadata = [RESOURCE_METADATA, SERVER_METADATA, OPENID_METADATA].some((root) =>
-    isAt(path, root),
-  )
+  const roots = [RESOURCE_METADATA, SERVER_METADATA, OPENID_METADATA]
+  const isMetadata = roots.some((root) => path === root || path.startsWith(`${root}/`))
   return isMetadata || path.startsWith('/oauth/') || path.startsWith('/consent/')
 }
 
 /** The well-known address itself, or with the path of the resource behind it (RFC 8414 §3.1). */
 function isAt(path: string, root: string): boolean {
-  return path === root || path.startsWith(`${root}/`)
+  return path === root || path === `${root}/mcp`
 }
 
 async function serve(
@@ -66,13 +82,12 @@ async function serve(
   to: {
     readonly req: IncomingMessage
     readonly res: ServerResponse
-    readonly provider: () => Provider
-    readonly consent: Consent
+    readonly server: () => Promise<Server>
   },
 ): Promise<void> {
-  const { req, res, provider, consent } = to
+  const { req, res, server } = to
   const path = (req.url ?? '/').split('?', 1)[0]!
-  if (path.startsWith('/consent/')) await consent.serve(req, res)
+  if (path.startsWith('/consent/')) await (await server()).consent.serve(req, res)
   else if (isAt(path, RESOURCE_METADATA)) sendPublicJson(res, resourceMetadata(parts))
   else if (path === ROUTES.jwks && req.method === 'GET') {
     const overlapMs = badgeLifeMs(parts.leaseSecondsMax)
@@ -80,11 +95,11 @@ async function serve(
   } else if (path === ROUTES.code_verification && req.method === 'GET') {
     // With the code in the address, one press would be enough for somebody else's device.
     if (req.url !== path) redirect(res, path)
-    else await callProvider(provider(), parts, { req, res })
+    else await callProvider((await server()).provider(), parts, { req, res })
   } else {
     // The metadata of older clients, which look below the resource or for OpenID Connect.
     if (isAt(path, SERVER_METADATA) || isAt(path, OPENID_METADATA)) req.url = SERVER_METADATA
-    await callProvider(provider(), parts, { req, res })
+    await callProvider((await server()).provider(), parts, { req, res })
   }
 }
 

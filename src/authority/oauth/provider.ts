@@ -16,24 +16,11 @@ import { errorPage } from './error-page.ts'
 import { isChainUsable } from './introspect.ts'
 import { audienceOf, type OAuthParts, readAccount, runOf } from './parts.ts'
 import { publicFetch } from './public-fetch.ts'
+import { ROUTES } from './routes.ts'
 import { sealWith } from './seal.ts'
 import { storageOf } from './storage.ts'
 import { badgeFor, detailsFor, grantSeconds, resourceServerFor, rotate } from './tokens.ts'
 import { readWish } from './wish.ts'
-
-/** Paths below the issuer. What introspection and revocation say of badges is in `register.ts`. */
-export const ROUTES = {
-  authorization: '/oauth/authorize',
-  code_verification: '/oauth/device',
-  device_authorization: '/oauth/device/authorize',
-  end_session: '/oauth/sign-out',
-  introspection: '/oauth/introspect',
-  jwks: '/oauth/jwks',
-  pushed_authorization_request: '/oauth/par',
-  registration: '/oauth/register',
-  revocation: '/oauth/revoke',
-  token: '/oauth/token',
-} as const
 
 const CODE_SECONDS = 60
 /** From the request of a device to its badge, a person's answer included. */
@@ -59,6 +46,9 @@ export function createProvider(parts: OAuthParts): Provider {
     // What leases there are is for people who are signed in. And `openid` is no scope of ours.
     const { oidc, body } = ctx as KoaContextWithOIDC & { body: { scopes_supported?: string[] } }
     if (oidc?.route === 'discovery') delete body.scopes_supported
+    if (ctx.status !== 404 || body !== undefined) return
+    ctx.status = 404
+    ctx.body = { error: 'invalid_request', error_description: 'there is no such endpoint' }
   })
   return provider
 }
@@ -90,7 +80,7 @@ function configurationOf(parts: OAuthParts): Configuration {
     extraClientMetadata: {
       // Names that RFC 7591 has and we do not read: with them, every client passes the validator.
       properties: ['software_id', 'software_version'],
-      validator: (_, __, ___, metadata) => normalizeClient(asRecord(metadata), settings),
+      validator: (_, __, ___, metadata) => checkClient(metadata, settings),
     },
     enabledJWA: { clientAuthSigningAlgValues: ['ES256', 'PS256', 'RS256', 'Ed25519', 'EdDSA'] },
     features: featuresOf(parts),
@@ -212,6 +202,10 @@ async function endRun(grant: AdapterPayload, parts: OAuthParts): Promise<void> {
   await authority.revoke(run, { by: { server: 'oauth' }, reason })
 }
 
-function asRecord(metadata: object): Record<string, unknown> {
-  return metadata as Record<string, unknown>
+function checkClient(metadata: object, settings: OAuthParts['settings']): void {
+  if (normalizeClient(metadata as Record<string, unknown>, settings)) return
+  const refused = new errors.InvalidRedirectUri()
+  refused.error_description =
+    'a redirect URI must be https, http on a loopback address, or the scheme of a known program'
+  throw refused
 }

@@ -20,7 +20,7 @@ export interface StorageOptions {
   readonly grantEnded: (grant: AdapterPayload) => Promise<void>
 }
 
-/** A client that nobody has used for this long registers again. */
+/** A client registers again after this long: what nobody uses must not fill the disk. */
 const CLIENT_SECONDS = 90 * 24 * 3600
 
 /** One adapter a kind of artifact, as oidc-provider asks for it. */
