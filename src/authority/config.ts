@@ -111,6 +111,9 @@ export const EMPTY_CONFIG: Config = {
   secrets: [],
 }
 
+/** Members whose value is a secret, also where somebody writes it into the file. */
+const NAMED_SECRET = /auth|cookie|credential|key|pass|secret|token/i
+
 export interface ConfigOptions {
   /** What overrides the file and holds its secrets; the environment of this process if absent. */
   readonly env?: NodeJS.ProcessEnv
@@ -156,7 +159,10 @@ export function parseConfig(
     if (secrets === 'leave') return written
     const resolved = resolveText(written, { folder, env })
     if (!resolved.ok) return fail(path, resolved.error) ?? ''
-    found.push(...resolved.value.secrets.map((value) => new Secret(value)))
+    const literal = NAMED_SECRET.test(String(path.at(-1)))
+      ? [written, written.split(' ').at(-1)!]
+      : []
+    found.push(...[...resolved.value.secrets, ...literal].map((value) => new Secret(value)))
     return resolved.value.text
   }
   const config = shape === null ? null : build(shape, { folder, fail, resolve: resolveAt })

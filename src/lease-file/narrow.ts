@@ -4,6 +4,7 @@ import { containsAction, deniesAction, matchesAction } from '../core/pattern.ts'
 import { err, ok, type Result } from '../core/result.ts'
 import type { Vocabulary } from '../core/vocabulary.ts'
 import { pattern } from './actions.ts'
+import { isPermitted } from './check.ts'
 import { permissionsOf } from './permissions.ts'
 
 /** What can be made less before a lease is approved. Nothing here makes anything more. */
@@ -90,7 +91,10 @@ export function isWithin(terms: Terms, original: Terms): Result<true, string> {
     return err(`${judged.error.dimension}: ${judged.error.message}`)
   }
   const event = original.until.find(
-    (text) => !containsAction(terms.until.map(pattern), pattern(text)) && isGranted(terms, text),
+    (text) =>
+      !containsAction(terms.until.map(pattern), pattern(text)) &&
+      // What is not permitted any more cannot happen.
+      (text.includes('*') || isPermitted(terms, text)),
   )
   if (event !== undefined) return err(`until: \`${event}\` must end it`)
   if (original.approvers !== null && terms.approvers === null) {
@@ -101,9 +105,4 @@ export function isWithin(terms: Terms, original: Terms): Result<true, string> {
     return err(`its fixed end is ${new Date(notAfter).toISOString()}`)
   }
   return ok(true)
-}
-
-function isGranted({ grants }: Terms, text: string): boolean {
-  const actions = grants.flatMap((grant) => grant.actions)
-  return text.includes('*') || containsAction(actions.map(pattern), pattern(text))
 }
