@@ -94,7 +94,8 @@ export async function startThrough(upstream: { url: string } | 'stdio'): Promise
 }
 
 async function pin({ url, operatorToken }: Daypass, tool: string): Promise<void> {
-  const headers = { authorization: `Bearer ${operatorToken}` }
+  const authorization = `Bearer ${operatorToken}`
+  const headers = { authorization, 'content-type': 'application/json' }
   const path = `${url}/v1/catalog/${SERVER}/${tool}`
   const { check } = (await (await fetch(path, { headers })).json()) as Presented
   const body = JSON.stringify({ hash: check.definition })
