@@ -24,7 +24,9 @@ export function nameOf(caller: Caller): string {
 
 /** As the ledger names who did something. */
 export function actorOf(caller: Caller): Actor {
-  if (caller.kind === 'person') return { person: caller.person, via: caller.via }
+  if (caller.kind === 'person') {
+    return { person: caller.person, via: caller.via, roles: [...caller.roles].sort() }
+  }
   return { agent: caller.kind === 'machine' ? caller.client : caller.badge.agent }
 }
 

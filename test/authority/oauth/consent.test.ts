@@ -230,6 +230,16 @@ describe('who says yes', () => {
     expect(led.searchParams.get('error')).toBe('access_denied')
   })
 
+  test('a rule that asks for a role is met by a person who has it', async () => {
+    const own = await startPlace({ yaml: 'policy: { approve: [{ roles: [approver] }] }\n' })
+    try {
+      const { run } = await getTokens(own, await discover(own))
+      expect((await leaseOf(own, run)).state).toBe('active')
+    } finally {
+      await own.stop()
+    }
+  })
+
   test('a lease that only reads needs nobody else where the policy says so', async () => {
     const yaml = 'approvals: { self: false }\npolicy: { read_only: { under: 1h } }\n'
     const own = await startPlace({ yaml })
