@@ -16,6 +16,8 @@ const LAYERS: readonly (readonly string[])[] = [
   ['gateway'],
   ['authority'],
   ['console'],
+  ['engine.ts'],
+  ['surface.ts'],
   ['server.ts'],
   ['client'],
   ['adapters', 'cli'],
