@@ -53,13 +53,16 @@ export interface CompanyIdp {
   readonly yaml: string
   /** From now on Daypass is a client of it. */
   serve(daypass: string, users: Users): void
-  stop(): Promise<void>
+  /** Nothing listens there any more, until it is up again. */
+  down(): Promise<void>
+  up(): Promise<void>
 }
 
 export async function startIdp(rules: string): Promise<CompanyIdp> {
   const http = createServer()
   await new Promise<void>((done) => http.listen(0, '127.0.0.1', done))
-  const issuer = `http://127.0.0.1:${(http.address() as AddressInfo).port}`
+  const { port } = http.address() as AddressInfo
+  const issuer = `http://127.0.0.1:${port}`
   return {
     issuer,
     yaml: `people:
@@ -68,11 +71,12 @@ export async function startIdp(rules: string): Promise<CompanyIdp> {
   client_secret: file:client-secret
 ${rules}`,
     serve: (daypass, users) => serveIdp(http, { issuer, daypass, users }),
-    stop: () =>
+    down: () =>
       new Promise((done) => {
         http.close(() => done())
         http.closeAllConnections()
       }),
+    up: () => new Promise((done) => http.listen(port, '127.0.0.1', done)),
   }
 }
 
@@ -199,9 +203,10 @@ export async function signInByLink(site: Site, browser: Browser): Promise<Page> 
 /** Signs in at the identity provider as `user`, from the page that asks for it. */
 export async function signInAt(site: Site, browser: Browser, user: string, path = '/sign-in') {
   const login = await browser.open(site.url + path)
-  const consent = await browser.press(login, '/interaction/', { login: user, password: 'any' })
-  // The provider asks each person once whether Daypass may know who they are.
-  return consent.text.includes('value="consent"')
-    ? browser.press(consent, '/interaction/')
-    : consent
+  let page = await browser.press(login, '/interaction/', { login: user, password: 'any' })
+  // The provider ends the session of whoever was there before, by a form that sends itself.
+  if (page.text.includes('/session/end')) page = await browser.press(page, '/session/end')
+  // And asks each person once whether Daypass may know who they are.
+  if (page.text.includes('value="consent"')) page = await browser.press(page, '/interaction/')
+  return page
 }
