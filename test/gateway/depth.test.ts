@@ -9,7 +9,7 @@ import { closeServer } from './support/http-fixture.ts'
 
 const DEEP = `${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`
 
-/** What a server answers whose one tool has a schema that exhausts the stack of whoever walks it. */
+/** Answers of a server whose one tool has a schema that exhausts the stack of who walks it. */
 function answer(id: unknown, method: string): string {
   const about = `"capabilities":{"tools":{}},"serverInfo":{"name":"deep","version":"1"}`
   const result =

@@ -37,7 +37,7 @@ export function page({ title, body, head }: { title: string; body: Html; head?: 
 const BADGE = html`<svg class="i" viewBox="0 0 16 16" aria-hidden="true"><rect x="3" y="4" width="10" height="10" rx="1.5"/><path d="M6.5 4V2h3v2M6 11h4"/><circle cx="8" cy="8" r="1.2"/></svg>`
 
 /**
- * Headers of every page: nothing but our stylesheet loads, no other site frames it, forms post to us
+ * Headers of every page: only our stylesheet loads, no other site frames it, forms post to us
  * (threat 73). `formTargets`: origins to which an answer to a form may send the browser on, since
  * Chromium holds redirects against `form-action` too. The referrer stays with us, and is not
  * switched off: then `Origin` of a form's POST would be `null`.

@@ -42,7 +42,7 @@ export type IdpFault =
 
 /**
  * Sign-in at the people's identity provider: OpenID Connect, authorization code with PKCE (RFC
- * 7636), `state`, `nonce`; `iss` of the answer is compared (RFC 9207, threat 45), and the ID token's
+ * 7636), `state`, `nonce`; `iss` of the answer is compared (RFC 9207, threat 45), the ID token's
  * signature is checked although it came over TLS.
  */
 export class Idp {
