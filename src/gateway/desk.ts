@@ -141,7 +141,7 @@ export class Desks {
 
   /** Secret of the tree that salts the digests of arguments; made once, kept by the store. */
   salt(key: TreeKey): string | Promise<string> {
-    return this.#salts.get(key.tree) ?? this.#loadSalt(key)
+    return this.#salts.get(saltKey(key)) ?? this.#loadSalt(key)
   }
 
   async #loadSalt({ org, tree }: TreeKey): Promise<string> {
@@ -150,9 +150,14 @@ export class Desks {
     const set = await this.#store.setSetting({ org, key, expected: null, value: fresh })
     const salt = set.ok ? fresh : await this.#store.getSetting(org, key)
     if (salt === null) throw new Error('the salt of the run tree is gone')
-    this.#salts.set(tree, salt)
+    this.#salts.set(saltKey({ org, tree }), salt)
     return salt
   }
+}
+
+/** No organisation is given the salt of another one, whatever it names. */
+function saltKey({ org, tree }: TreeKey): string {
+  return `${org}\n${tree}`
 }
 
 function fileUseDoes(use: string, kind: 'read' | 'write' | 'delete'): boolean {
