@@ -133,7 +133,7 @@ function canonicalUrl(value: string): Result<string, string> {
   if (parts === null) return err('is not an http or https URL; write `https://host/path`')
   const [, scheme, authority, path] = parts as unknown as [string, string, string, string]
   if (authority.includes('@')) return err('has a user name before the host; write it without')
-  const host = hostAndPort(authority, scheme.toLowerCase())
+  const host = canonicalHost(authority)
   if (!host.ok) return host
   const fault = urlPathFault(path)
   if (fault !== null) return err(fault)
@@ -143,6 +143,7 @@ function canonicalUrl(value: string): Result<string, string> {
   } catch {
     return err('does not parse as a URL')
   }
+  // The parser leaves out the port that the scheme has anyway.
   return ok(parsed.origin + parsed.pathname.replace(/\/$/u, ''))
 }
 
@@ -169,11 +170,7 @@ function urlPathFault(path: string): string | null {
 
 /** `host` or `host:port`; names in lower case, IPv4 dotted, IPv6 in brackets. */
 function canonicalHost(value: string): Result<string, string> {
-  return hostAndPort(value, null)
-}
-
-function hostAndPort(text: string, scheme: string | null): Result<string, string> {
-  const parts = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([1-9][0-9]{0,4}))?$/iu.exec(text)
+  const parts = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([1-9][0-9]{0,4}))?$/iu.exec(value)
   if (parts === null) {
     return err('has no plain host; write `host` or `host:port`, other scripts as `xn--…`')
   }
@@ -182,8 +179,7 @@ function hostAndPort(text: string, scheme: string | null): Result<string, string
   const port = parts[2]
   if (port === undefined) return name
   if (Number(port) > 65_535) return err('has a port beyond 65535')
-  const isDefault = (scheme === 'http' && port === '80') || (scheme === 'https' && port === '443')
-  return ok(isDefault ? name.value : `${name.value}:${port}`)
+  return ok(`${name.value}:${port}`)
 }
 
 /** The URL parser makes `0x7f.1` and `2130706433` the address they mean (threat 14). */

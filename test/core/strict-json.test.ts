@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { parseStrictJson } from '../../src/core/strict-json.ts'
+import { isDeeper, parseStrictJson } from '../../src/core/strict-json.ts'
 
 const EXACT = { depthMax: 4, numbers: 'exact' } as const
 const ANY = { depthMax: 4, numbers: 'any' } as const
@@ -41,6 +41,26 @@ describe('strict JSON', () => {
       expect(parseStrictJson(text, ANY)).toEqual({ ok: true, value: JSON.parse(text) })
     },
   )
+
+  test('threat 17: depth is that of brackets which are open at once, not of all, nor of texts', () => {
+    const deep = '[1,true,"[[",{"a]}":[2,3,[4,5]]}]'
+    expect([isDeeper(deep, 3), isDeeper(deep, 4), isDeeper(deep, 5)]).toEqual([true, false, false])
+    expect(isDeeper('[[],[],{},[[]],[]]', 2)).toBe(true)
+    expect(isDeeper('[[],[],{},[[]],[]]', 3)).toBe(false)
+    expect(parseStrictJson('[[[],[]],[[],{"a":1}],[[]]]', EXACT).ok).toBe(true)
+    expect(parseStrictJson('[[[1,[2,[3]]]]]', EXACT)).toMatchObject({ error: { fault: 'deep' } })
+  })
+
+  test('a text ends at its quote, however many backslashes stand in front of it', () => {
+    for (const text of ['{"a\\\\":{"b":1}}', '{"\\":1,"b":2}', '["\\"",{"a":":"}]']) {
+      expect(parseStrictJson(text, EXACT), text).toEqual({ ok: true, value: JSON.parse(text) })
+    }
+  })
+
+  test('a list has no members, and null has none either', () => {
+    expect(parseStrictJson('[null,{"a":null},[1]]', EXACT).ok).toBe(true)
+    expect(parseStrictJson('null', EXACT)).toEqual({ ok: true, value: null })
+  })
 
   test('the value of a refused text goes along, where there is one', () => {
     expect(parseStrictJson('{"id":7,"a":1,"a":2}', EXACT)).toMatchObject({
