@@ -52,7 +52,7 @@ describe('strict JSON', () => {
   })
 
   test('a text ends at its quote, however many backslashes stand in front of it', () => {
-    for (const text of ['{"a\\\\":{"b":1}}', '{"\\":1,"b":2}', '["\\"",{"a":":"}]']) {
+    for (const text of ['{"a\\\\":{"b":1}}', '{"\\\\":1,"b":2}', '["\\\\\\"",{"a":":"}]']) {
       expect(parseStrictJson(text, EXACT), text).toEqual({ ok: true, value: JSON.parse(text) })
     }
   })
