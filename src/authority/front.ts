@@ -1,6 +1,9 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { isOurHost } from '../gateway/http-guard.ts'
 import type { Log } from './log.ts'
+import { pageHeaders } from './pages/layout.ts'
+import { isSignIn } from './people/people.ts'
+import { tooManyPage } from './people/sign-in-pages.ts'
 import { Admission, addressOf, type Rates } from './rates.ts'
 import type { Readiness } from './readiness.ts'
 
@@ -122,12 +125,17 @@ interface Refused {
   readonly retryAfterSeconds?: number
 }
 
-/** RFC 9457 problem JSON; to OAuth clients an error of RFC 6749 section 5.2. */
+/** RFC 9457 problem JSON; to OAuth clients an error of RFC 6749 section 5.2; to people a page. */
 function refuse(res: ServerResponse, path: string, refused: Refused): void {
   const { status, code, detail, retryAfterSeconds } = refused
   if (retryAfterSeconds !== undefined) res.setHeader('retry-after', String(retryAfterSeconds))
   // The body was not read, so the connection cannot be used again.
   res.setHeader('connection', 'close')
+  if (retryAfterSeconds !== undefined && isSignIn(path)) {
+    const headers = { ...pageHeaders(), 'content-type': 'text/html; charset=utf-8' }
+    res.writeHead(status, headers).end(String(tooManyPage({ seconds: retryAfterSeconds })))
+    return
+  }
   if (path.startsWith('/oauth/')) {
     const error = status === 429 ? 'temporarily_unavailable' : 'invalid_request'
     send(res, status, { error, error_description: detail })

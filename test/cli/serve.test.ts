@@ -105,3 +105,22 @@ test('run asks whom the policy names, and refuses what it does not allow', async
   place.write('lease.yaml', lease)
   expect((await place.cli(['run', '-l', 'lease.yaml', '-y', ...agent])).code).toBe(0)
 })
+
+test('sign-in prints another link while something serves, and only then', async () => {
+  using place = servingPlace()
+  const before = await place.cli(['sign-in'])
+  expect(before.code).toBe(1)
+  expect(before.stderr).toContain('daypass serve')
+  const serving = place.start(['serve'])
+  await serving.until('"event":"listening"')
+  const links = []
+  for (const args of [['sign-in', '--json'], ['sign-in']]) {
+    const { code, stdout, stderr } = await place.cli(args)
+    expect(code).toBe(0)
+    links.push(/http:[^\s"]+\/sign-in\/link\?code=[\w-]{43}/.exec(stdout + stderr)![0])
+  }
+  expect(links[0]).not.toBe(links[1])
+  for (const link of links) expect((await fetch(link)).status).toBe(200)
+  serving.child.kill('SIGTERM')
+  expect((await serving.ended).code).toBe(0)
+})

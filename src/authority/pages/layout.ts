@@ -15,7 +15,7 @@ const STYLE = readFileSync(
 const STYLE_PATH = `/assets/daypass-${hash('sha256', STYLE, 'hex').slice(0, 12)}.css`
 
 /** A whole page. `title` is also what the browser's tab says. */
-export function page({ title, body, head }: { title: string; body: Html; head?: Html }): Html {
+export function page({ title, body }: { title: string; body: Html }): Html {
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -27,7 +27,7 @@ export function page({ title, body, head }: { title: string; body: Html; head?: 
 </head>
 <body>
 <a class="skip" href="#main">Skip to content</a>
-<header class="top"><span class="brand">${BADGE}Daypass</span>${head ?? ''}</header>
+<header class="top"><span class="brand">${BADGE}Daypass</span></header>
 <main class="page" id="main" tabindex="-1">${body}</main>
 </body>
 </html>

@@ -2,7 +2,7 @@ import { html } from 'hono/html'
 import { type Html, page } from '../pages/layout.ts'
 import type { ClaimFault } from './claims.ts'
 import type { IdpFault } from './idp.ts'
-import type { Person, Session } from './sessions.ts'
+import type { Session } from './sessions.ts'
 
 /** The pages on which people sign in: what they say, and nothing of how it works. */
 
@@ -73,10 +73,11 @@ export function staleFormPage(url: string): Html {
   )
 }
 
-export function tooManyPage(): Html {
+/** Whoever comes too often from one address. */
+export function tooManyPage({ seconds }: { seconds: number }): Html {
   return card(
-    'Too many attempts to sign in',
-    html`<p>Nobody can sign in from this address for a minute. Open sessions go on.</p>`,
+    'Too many requests from your address',
+    html`<p>Try again in ${seconds} s. Sessions that are open, and runs, go on.</p>`,
   )
 }
 
@@ -179,11 +180,6 @@ function refusalWords(
         text: html`${provider} does not say that the address is yours (<code>email_verified</code>).`,
       }
   }
-}
-
-/** Above other pages: who is signed in. */
-export function signedInAs({ person }: Pick<Person, 'person'>): Html {
-  return html`<span class="sub signed">${person}</span>`
 }
 
 function card(title: string, body: Html): Html {

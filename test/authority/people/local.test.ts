@@ -288,3 +288,25 @@ describe('the pages', () => {
     }
   })
 })
+
+describe('who tries too often', () => {
+  test('is told on a page when to come again; signed-in people go on', async () => {
+    const own = await startSite('limits: { sign_in: 10 }\n')
+    try {
+      const browser = new Browser()
+      await signInByLink(own, browser)
+      const tried = await Promise.all(
+        Array.from({ length: 20 }, () => new Browser().open(`${own.url}/sign-in/link?code=guess`)),
+      )
+      const refused = tried.filter(({ status }) => status === 429)
+      expect(refused.length).toBeGreaterThanOrEqual(10)
+      expect(refused[0]!.title).toBe('Too many requests from your address')
+      const seconds = refused[0]!.headers.get('retry-after')
+      expect(refused[0]!.text).toContain(`Try again in ${seconds} s.`)
+      expect(refused[0]!.headers.get('content-security-policy')).toContain("default-src 'none'")
+      expect((await browser.api(own, 'GET', '/v1/runs')).status).toBe(200)
+    } finally {
+      await own.stop()
+    }
+  })
+})
