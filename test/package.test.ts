@@ -101,6 +101,34 @@ describe('the package', () => {
     expect(await daypass('--version')).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' })
   })
 
+  test('has a client of the API that needs nothing else, and its types', async () => {
+    const program = `import { createClient, DaypassError } from 'daypass/client'
+      const client = createClient({ url: 'http://127.0.0.1:9', token: 'x' })
+      try { await client.getStatus() } catch (error) {
+        process.stdout.write(String(error instanceof DaypassError && error.code))
+      }`
+    const options = { cwd: folder, env: environment() }
+    const args = ['--input-type=module', '--eval', program]
+    const { stdout } = await run(process.execPath, args, options)
+    expect(stdout).toBe('unreachable')
+    const typed = async (id: string) => {
+      await writeFile(
+        join(folder, 'typed.ts'),
+        `import { createClient } from 'daypass/client'
+        const client = createClient({ url: 'https://daypass.example', token: 'x' })
+        const { run } = await client.getRun({ params: { run: ${id} } })
+        export const state: 'opening' | 'requested' | 'active' | 'suspended' | 'ended' = run.state`,
+      )
+      const flags = ['--noEmit', '--strict', '--skipLibCheck', '--types', '']
+      const target = ['--module', 'nodenext', '--target', 'es2024']
+      const tsc = join(ROOT, 'node_modules', '.bin', 'tsc')
+      return run(tsc, [...flags, ...target, 'typed.ts'], options)
+    }
+    await typed("'run_x'")
+    // The types are there: without them anything would pass.
+    await expect(typed('7')).rejects.toMatchObject({ stdout: expect.stringContaining('TS2322') })
+  }, 60_000)
+
   test('shows a prompt', async () => {
     const { status, stderr } = await daypass('prompt', 'lease.yaml')
     expect(stderr).toContain('Allowed      read repo')

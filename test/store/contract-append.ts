@@ -115,6 +115,61 @@ export function conflict(store: () => Store, another: () => Promise<Store>): voi
   })
 }
 
+export function locks(store: () => Store, another: () => Promise<Store>): void {
+  describe('LOCKS', () => {
+    const lock = { org: ORG, key: 'lock:a', expected: null, value: 'held' }
+    const LOCKED = { ok: false, error: 'locked' }
+
+    test('a batch that names a setting is stored only while it is not there', async () => {
+      expect(await store().append(opening('a', { unless: ['lock:a', 'lock:b'] }))).toEqual(OK)
+      await store().setSetting(lock)
+      const runs = ['run_late'] as const
+      for (const unless of [['lock:a'], ['lock:b', 'lock:a'], ['lock:a', 'lock:b']]) {
+        expect(await store().append(next('a', 1, { unless, runs, closedAt: 9 }))).toEqual(LOCKED)
+        expect(await store().append(opening('b', { unless, count: 3 }))).toEqual(LOCKED)
+      }
+      expect(await seqs(store(), 'a')).toEqual([1])
+      expect(await store().head(key('b'))).toBeNull()
+      expect(await store().treeOfRun(ORG, 'run_late')).toBeNull()
+      // Of others, of another organisation, of none.
+      expect(await store().append(next('a', 1, { unless: ['lock:b', 'lock:'] }))).toEqual(OK)
+      const theirs = opening('b', { ...key('b', 'other'), unless: ['lock:a'] })
+      expect(await store().append(theirs)).toEqual(OK)
+      await store().setSetting({ ...lock, expected: 'held', value: null })
+      expect(await store().append(next('a', 2, { unless: ['lock:a'], runs }))).toEqual(OK)
+      expect(await store().treeOfRun(ORG, 'run_late')).toBe('tree_a')
+    })
+
+    test('a conflict is said before a lock', async () => {
+      await store().setSetting(lock)
+      expect(await store().append(next('a', 4, { unless: ['lock:a'] }))).toEqual(CONFLICT)
+    })
+
+    test('what is sent after the lock is locked, what was sent before it is stored', async () => {
+      const other = await another()
+      const before = upTo(20).map((i) => store().append(opening(`b${i}`, { unless: ['lock:a'] })))
+      const set = store().setSetting(lock)
+      const after = upTo(20).map((i) => store().append(opening(`a${i}`, { unless: ['lock:a'] })))
+      expect(await Promise.all(before)).toEqual(upTo(20).map(() => OK))
+      expect(await set).toEqual(OK)
+      expect(await Promise.all(after)).toEqual(upTo(20).map(() => LOCKED))
+      expect(await other.append(opening('late', { unless: ['lock:a'] }))).toEqual(LOCKED)
+    })
+
+    test('settings are listed by the beginning of their key', async () => {
+      for (const name of ['lock:b', 'lock:a', 'lock', 'lock_', 'lockz', 'LOCK:a', 'locl:']) {
+        await store().setSetting({ ...lock, key: name, value: name })
+      }
+      await store().setSetting({ ...lock, org: 'other', key: 'lock:c' })
+      expect(await store().listSettings(ORG, 'lock:')).toEqual([
+        { key: 'lock:a', value: 'lock:a' },
+        { key: 'lock:b', value: 'lock:b' },
+      ])
+      expect(await store().listSettings(ORG, 'none')).toEqual([])
+    })
+  })
+}
+
 export function order(store: () => Store): void {
   describe('ORDER', () => {
     test('batches of one tree may be sent before the one before is answered', async () => {

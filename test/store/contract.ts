@@ -1,6 +1,14 @@
 import { afterEach, beforeEach, describe } from 'vitest'
 import type { Store } from '../../src/store/store.ts'
-import { atomicity, closing, concurrency, conflict, durability, order } from './contract-append.ts'
+import {
+  atomicity,
+  closing,
+  concurrency,
+  conflict,
+  durability,
+  locks,
+  order,
+} from './contract-append.ts'
 import { artifacts } from './contract-artifacts.ts'
 import { failure, limits } from './contract-failure.ts'
 import { index, receiptsAndSettings, results, snapshots } from './contract-side.ts'
@@ -35,6 +43,7 @@ export function contract(name: string, makePlace: () => Promise<Place>): void {
 
     atomicity(() => store)
     conflict(() => store, another)
+    locks(() => store, another)
     order(() => store)
     durability(() => store, another)
     failure(() => store)

@@ -12,6 +12,7 @@ import {
   json,
   list,
   name,
+  orNull,
   prompt,
   RUN_STATES,
   receipt,
@@ -46,7 +47,9 @@ export const reason = z.strictObject({ reason: text.optional() })
 
 const cursor = z.string().max(512).optional().describe('`next` of the page before')
 const flag = z.enum(['true', 'false']).optional()
-const whole = (most: number) => z.coerce.number().int().min(0).max(most)
+/** A number of a query; the document says that it is one, and not that it may be absent. */
+const whole = (most: number) =>
+  z.coerce.number().int().min(0).max(most).openapi({ type: 'integer' })
 
 /** A lease as a document: the fields under `lease:`, as JSON or as the text of a YAML file. */
 const document = z.union([z.string().min(1), z.record(z.string(), json)])
@@ -74,8 +77,8 @@ export const more = z.strictObject({ calls: count.default(0), seconds: count.def
 const decided = z
   .object({
     decision: z.enum(['allow', 'deny', 'ask', 'join', 'replay']),
-    call: callId.nullable().describe('to settle once it is done; null: nothing may be done'),
-    ask: askId.nullable(),
+    call: orNull(callId).describe('to settle once it is done; null: nothing may be done'),
+    ask: orNull(askId),
     deadline: instant.nullable().describe('until when the ask can be answered'),
     reason: z.string().nullable(),
     determined: z.string().nullable().describe('the line of the lease that decided'),
@@ -133,7 +136,7 @@ export const RUN_ENDPOINTS = {
     tag: 'Runs',
     summary: 'A run, its lease and the prompt that somebody was asked',
     callers: ANYBODY,
-    answer: z.object({ run, prompt: prompt.nullable() }),
+    answer: z.object({ run, prompt: orNull(prompt) }),
   }),
   listTrees: endpoint({
     method: 'get',
@@ -150,7 +153,7 @@ export const RUN_ENDPOINTS = {
     tag: 'Runs',
     summary: 'The run tree of a run as this build holds it',
     callers: EVERYBODY,
-    answer: z.object({ tree: snapshot, run: runId, prompt: prompt.nullable() }),
+    answer: z.object({ tree: snapshot, run: runId, prompt: orNull(prompt) }),
   }),
   getEntries: endpoint({
     method: 'get',
@@ -235,7 +238,7 @@ export const RUN_ENDPOINTS = {
       key: name.describe('the same for every repetition of the same call'),
       tool: z
         .string()
-        .regex(/^[A-Za-z0-9_-]+\.[^\p{C}\s]{1,200}$/u)
+        .regex(/^[A-Za-z0-9_-]+\.[A-Za-z0-9_.:@/-]{1,200}$/)
         .describe('`server.tool`; no server that stands behind the gateway'),
       arguments: z.record(z.string(), json).default({}).describe('digested; never kept whole'),
       touches: z.array(touch).min(1).max(TOUCHES_MAX),

@@ -12,6 +12,7 @@ import {
   json,
   list,
   name,
+  outlined,
   runId,
   terms,
   text,
@@ -66,15 +67,10 @@ const approval = z
   ])
   .openapi('Approval')
 
-const check = z
-  .custom<ToolCheck>(() => true)
-  .openapi('ToolCheck', {
-    type: 'object',
-    description: 'What is known of a tool, compared with the catalog and what was accepted.',
-    properties: { tool: { type: 'string' }, status: { type: 'string' } },
-    required: ['tool', 'status'],
-    additionalProperties: true,
-  })
+const check = outlined<ToolCheck>('ToolCheck', {
+  description: 'What is known of a tool, compared with the catalog and what was accepted.',
+  members: { tool: { type: 'string' }, status: { type: 'string' } },
+})
 
 const template = z
   .object({

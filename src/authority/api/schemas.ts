@@ -30,12 +30,20 @@ export function list<T extends z.ZodType>(item: T) {
   return z.array(item).readonly()
 }
 
+/** A name in the document is for the thing itself; where there may be none, that is said there. */
+export function orNull<T extends z.ZodType>(schema: T) {
+  return z.union([schema, z.null()])
+}
+
 /** An id has its prefix; what is behind it is drawn at random. */
 function id<T extends string>(prefix: string, what: string) {
   const pattern = new RegExp(`^${prefix}_[A-Za-z0-9]{1,64}$`)
-  return (
-    z.string().regex(pattern, `must be the id of ${what}`) as unknown as z.ZodType<T>
-  ).openapi({ type: 'string', pattern: pattern.source, example: `${prefix}_7k3mq2wv9x4hj8npcz5t` })
+  const schema = z
+    .string()
+    .regex(pattern, `must be the id of ${what}`)
+    .openapi({ example: `${prefix}_7k3mq2wv9x4hj8npcz5t` })
+  // Checked by the pattern; the type says which id it is.
+  return schema as unknown as z.ZodType<T>
 }
 
 export const runId = id<RunId>('run', 'a run')
@@ -132,19 +140,17 @@ export const touch = z
 type Member = typeof number | typeof string | typeof object | typeof objects
 
 /** Documents that other parts define; the outline is here, the whole is in SPEC.md. */
-function outlined<T>(
+export function outlined<T>(
   title: string,
   { description, members }: { description: string; members: Record<string, Member> },
-) {
-  return z
-    .custom<T>(() => true)
-    .openapi(title, {
-      type: 'object',
-      description,
-      properties: members,
-      required: Object.keys(members),
-      additionalProperties: true,
-    })
+): z.ZodType<T> {
+  const schema = z.looseObject({}).openapi(title, {
+    description,
+    properties: members,
+    required: Object.keys(members),
+    additionalProperties: true,
+  })
+  return schema as unknown as z.ZodType<T>
 }
 
 const number = { type: 'integer' } as const
@@ -228,7 +234,7 @@ export const run = z
   .object({
     id: runId,
     tree: treeId,
-    parent: runId.nullable(),
+    parent: orNull(runId),
     children: list(runId),
     depth: count,
     state: z.enum(RUN_STATES).describe('at the time of the answer: an expired lease has ended'),
@@ -239,7 +245,7 @@ export const run = z
     client: z.string().nullable(),
     template: z.string().nullable(),
     openedAt: instant,
-    lease: lease.nullable(),
+    lease: orNull(lease),
     inFlight: list(callId),
     unknown: list(callId).describe('calls of which nobody knows whether they happened'),
   })

@@ -33,7 +33,8 @@ test('the document is served to anybody, and has every endpoint', async () => {
   expect(found.map(({ operationId }) => operationId).sort()).toEqual(Object.keys(ENDPOINTS).sort())
   for (const { responses } of found) {
     for (const [status, { content }] of Object.entries(responses)) {
-      if (status.startsWith('4')) expect(Object.keys(content!)).toEqual(['application/problem+json'])
+      if (status.startsWith('4'))
+        expect(Object.keys(content!)).toEqual(['application/problem+json'])
     }
   }
 })
