@@ -1,25 +1,13 @@
-import {
-  AuthorizationResponseError,
-  allowInsecureRequests,
-  authorizationCodeGrant,
-  buildAuthorizationUrl,
-  type ClientAuth,
-  ClientSecretBasic,
-  ClientSecretPost,
-  type Configuration,
-  calculatePKCECodeChallenge,
-  discovery,
-  enableNonRepudiationChecks,
-  fetchUserInfo,
-  ResponseBodyError,
-  randomNonce,
-  randomPKCECodeVerifier,
-  randomState,
-} from 'openid-client'
+import type { ClientAuth, Configuration } from 'openid-client'
 import type { Instant } from '../../core/id.ts'
 import { err, ok, type Result } from '../../core/result.ts'
 import type { PeopleConfig } from '../config.ts'
 import type { Claims } from './claims.ts'
+
+type Oidc = typeof import('openid-client')
+
+/** Loaded when somebody signs in: most processes never need it. */
+const loadOidc = (): Promise<Oidc> => import('openid-client')
 
 /** A person waits for it. */
 const TIMEOUT_SECONDS = 10
@@ -61,14 +49,16 @@ export class Idp {
   async begin(options: {
     readonly anew: boolean
   }): Promise<Result<{ url: string; attempt: Attempt }, IdpFault>> {
-    const [state, nonce, verifier] = [randomState(), randomNonce(), randomPKCECodeVerifier()]
+    const oidc = await loadOidc()
+    const [state, nonce] = [oidc.randomState(), oidc.randomNonce()]
+    const verifier = oidc.randomPKCECodeVerifier()
     try {
-      const url = buildAuthorizationUrl(await this.#provider(), {
+      const url = oidc.buildAuthorizationUrl(await this.#provider(), {
         redirect_uri: this.#redirectUri,
         scope: 'openid email profile',
         state,
         nonce,
-        code_challenge: await calculatePKCECodeChallenge(verifier),
+        code_challenge: await oidc.calculatePKCECodeChallenge(verifier),
         code_challenge_method: 'S256',
         ...(options.anew ? { prompt: 'login' } : {}),
       })
@@ -80,9 +70,11 @@ export class Idp {
 
   /** What the provider says of the person. `query`: with which the browser came back. */
   async finish(query: string, attempt: Attempt): Promise<Result<Claims, IdpFault>> {
+    const { authorizationCodeGrant, fetchUserInfo } = await loadOidc()
+    const url = new URL(this.#redirectUri + query)
     try {
       const provider = await this.#provider()
-      const tokens = await authorizationCodeGrant(provider, new URL(this.#redirectUri + query), {
+      const tokens = await authorizationCodeGrant(provider, url, {
         pkceCodeVerifier: attempt.verifier,
         expectedState: attempt.state,
         expectedNonce: attempt.nonce,
@@ -110,20 +102,21 @@ export class Idp {
     return this.#metadata.found
   }
 
-  #discover(): Promise<Configuration> {
+  async #discover(): Promise<Configuration> {
+    const oidc = await loadOidc()
     const { issuer, clientId, clientSecret } = this.#config
     const url = new URL(issuer)
     // The configuration takes http only for this machine.
-    const execute = url.protocol === 'http:' ? [allowInsecureRequests] : []
-    return discovery(url, clientId, {}, authBy(clientSecret.unsafeValue()), {
-      execute: [...execute, enableNonRepudiationChecks],
+    const execute = url.protocol === 'http:' ? [oidc.allowInsecureRequests] : []
+    return oidc.discovery(url, clientId, {}, authBy(oidc, clientSecret.unsafeValue()), {
+      execute: [...execute, oidc.enableNonRepudiationChecks],
       timeout: TIMEOUT_SECONDS,
     })
   }
 }
 
 /** As OpenID Connect says when nothing is agreed on (`client_secret_basic`), if it is taken. */
-function authBy(secret: string): ClientAuth {
+function authBy({ ClientSecretBasic, ClientSecretPost }: Oidc, secret: string): ClientAuth {
   return (as, client, body, headers) => {
     const methods = as.token_endpoint_auth_methods_supported
     const isBasic = methods === undefined || methods.includes('client_secret_basic')
@@ -142,10 +135,10 @@ const NO_ANSWER = new Set([
 const ERROR_CODE = /^[\w.-]{1,64}$/
 
 function faultOf(error: unknown): IdpFault {
-  if (error instanceof AuthorizationResponseError || error instanceof ResponseBodyError) {
-    return { kind: 'refused', code: ERROR_CODE.test(error.error) ? error.error : 'unknown' }
+  const { name, code, error: said } = error as { name?: string; code?: string; error?: string }
+  if (code === 'OAUTH_AUTHORIZATION_RESPONSE_ERROR' || code === 'OAUTH_RESPONSE_BODY_ERROR') {
+    return { kind: 'refused', code: ERROR_CODE.test(said ?? '') ? said! : 'unknown' }
   }
-  const { name, code } = error as { name?: string; code?: string }
   const isSilent = code === undefined ? name === 'TypeError' : NO_ANSWER.has(code)
   return { kind: isSilent ? 'unreachable' : 'invalid' }
 }
