@@ -113,7 +113,7 @@ describe('the package', () => {
     expect(stdout).toBe('unreachable')
     const typed = async (id: string) => {
       await writeFile(
-        join(folder, 'typed.ts'),
+        join(folder, 'typed.mts'),
         `import { createClient } from 'daypass/client'
         const client = createClient({ url: 'https://daypass.example', token: 'x' })
         const { run } = await client.getRun({ params: { run: ${id} } })
@@ -122,7 +122,7 @@ describe('the package', () => {
       const flags = ['--noEmit', '--strict', '--skipLibCheck', '--types', '']
       const target = ['--module', 'nodenext', '--target', 'es2024']
       const tsc = join(ROOT, 'node_modules', '.bin', 'tsc')
-      return run(tsc, [...flags, ...target, 'typed.ts'], options)
+      return run(tsc, [...flags, ...target, 'typed.mts'], options)
     }
     await typed("'run_x'")
     // The types are there: without them anything would pass.
