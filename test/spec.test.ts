@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parseAst } from 'vitest/node'
+import { ENDPOINTS } from '../src/authority/api/endpoints.ts'
 import { shippedVocabulary } from '../src/authority/catalogs.ts'
 import { OVERRIDES } from '../src/authority/config-env.ts'
 import { configJsonSchema } from '../src/authority/config-schema.ts'
@@ -333,6 +334,15 @@ describe('limits', () => {
     const expected = Object.entries({ ...LIMITS, ...DEFAULT_LEASE_LIMITS })
     expect(members).toEqual(expected.map(([name, value]) => [name, inBase(name, value)]))
   })
+})
+
+test('every operation of the API is listed, with its request', () => {
+  const said = rows('HTTP API').map(([first, request]) => [names(first!)[0], names(request!)[0]])
+  const there = Object.entries(ENDPOINTS).map(([id, { method, path }]) => [
+    id,
+    `${method.toUpperCase()} ${path}`,
+  ])
+  expect(said).toEqual(there)
 })
 
 describe('the configuration', () => {
