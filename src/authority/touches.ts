@@ -10,7 +10,7 @@ export function canonicalTouches(given: readonly Touch[]): {
   readonly fault: string | null
 } {
   let fault: string | null = null
-  const valueOf = (type: string, text: string): string => {
+  const canonicalValue = (type: string, text: string): string => {
     const value = canonicalise(type, text)
     if (value.ok) return value.value
     fault ??= value.error
@@ -18,7 +18,10 @@ export function canonicalTouches(given: readonly Touch[]): {
   }
   const canonical = (values: Touch['resources']) =>
     Object.fromEntries(
-      Object.entries(values).map(([type, texts]) => [type, texts.map((t) => valueOf(type, t))]),
+      Object.entries(values).map(([type, texts]) => [
+        type,
+        texts.map((t) => canonicalValue(type, t)),
+      ]),
     )
   const touches = given.map((touch) => ({
     ...touch,
