@@ -9,7 +9,7 @@ const ANY_ORIGIN = 'http://own.invalid'
  */
 export function ownPath(given: unknown): string | null {
   if (typeof given !== 'string' || given.length > RETURN_CHARACTERS_MAX) return null
-  if (!/^\/(?![/\\])[\u0021-\u007e]*$/.test(given)) return null
+  if (!/^\/[\u0021-\u007e]*$/.test(given)) return null
   const url = URL.parse(given, ANY_ORIGIN)
   if (url === null || url.origin !== ANY_ORIGIN || url.pathname.startsWith('//')) return null
   return url.pathname + url.search

@@ -3,9 +3,14 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
+import type { PeopleConfig } from '../../../src/authority/config.ts'
+import { freshKeys } from '../../../src/authority/keys.ts'
 import { cookieOf } from '../../../src/authority/people/cookies.ts'
 import { csrfWith } from '../../../src/authority/people/csrf.ts'
+import { createPeople } from '../../../src/authority/people/people.ts'
 import { Sessions } from '../../../src/authority/people/sessions.ts'
+import { Secret } from '../../../src/authority/secret.ts'
+import type { BadgeReader } from '../../../src/badge/reader.ts'
 import { openMemory } from '../../../src/store/memory.ts'
 import { openSqlite } from '../../../src/store/sqlite.ts'
 import { INSTALLATION, type Store, StoreError } from '../../../src/store/store.ts'
@@ -80,6 +85,32 @@ describe('a session in the store', () => {
     const cookie = await openSessions(store).sessions.start(SAM, new Headers())
     expect(await openSessions(store, 'tomorrow').sessions.of(sent(cookie))).toBeNull()
     expect(await openSessions(store).sessions.of(sent(cookie))).toMatchObject(SAM)
+  })
+
+  test.each([
+    ['who gets which role', { roles: { claim: 'groups', map: { admin: ['leads'] } } }],
+    ['whose somebody is', { org: { claim: 'tenant', map: { 'T-1': 'acme' } } }],
+    ['what names people', { personClaim: 'sub' }],
+    ['who says so', { issuer: 'https://other.example' }],
+    ['that there is a provider at all', null],
+  ])('is over when the configuration changes: %s', async (_, change) => {
+    const store = openMemory()
+    const keys = freshKeys(0)
+    const badges = {} as BadgeReader
+    const operator = { token: 'x', person: 'mira@clord.example', org: 'local' }
+    const team: PeopleConfig = {
+      ...{ issuer: 'https://idp.example', clientId: 'daypass', clientSecret: new Secret('s') },
+      ...{ personClaim: 'email', org: null },
+      roles: { claim: 'groups', map: { approver: ['leads'] } },
+    }
+    const open = (config: PeopleConfig | null) =>
+      createPeople({
+        ...{ store, keys, badges, operator, config, url: URL_OF_ALL, clock: Date.now },
+        machineOf: async () => null,
+      }).sessions
+    const cookie = await open(team).start(SAM, new Headers())
+    expect(await open({ ...team }).of(sent(cookie))).toMatchObject(SAM)
+    expect(await open(change && { ...team, ...change }).of(sent(cookie))).toBeNull()
   })
 
   test('has only roles that there are', async () => {
