@@ -33,8 +33,6 @@ import type { Runs } from './runs/runs.ts'
 import type { Store } from './store/store.ts'
 import { VERSION } from './version.ts'
 
-/** The one organisation of a local installation. */
-export const LOCAL_ORG = 'local'
 export const SERVER_INFO = { name: 'daypass', version: VERSION }
 
 export interface DaypassOptions {

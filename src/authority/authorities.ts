@@ -3,6 +3,12 @@ import { INSTALLATION } from '../store/store.ts'
 import { Authority } from './authority.ts'
 
 /**
+ * The operator's organisation: the only one, unless the configuration maps people to others. What
+ * all of them share, such as the servers and their pins, is changed from here.
+ */
+export const LOCAL_ORG: OrgId = 'local'
+
+/**
  * One authority for each organisation. They share the store, which keeps their keys apart, and
  * nothing else: whoever has the authority of an organisation reaches no other one.
  */

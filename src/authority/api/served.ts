@@ -1,5 +1,8 @@
 import type { Json } from '../../core/id.ts'
+import { LOCAL_ORG } from '../authorities.ts'
+import type { Caller } from '../caller.ts'
 import type { Template } from '../templates.ts'
+import { orgOf } from './access.ts'
 import type { ApiParts, Handlers } from './parts.ts'
 import { Problem } from './problem.ts'
 
@@ -10,7 +13,13 @@ export function serverHandlers(parts: ApiParts): Handlers<Served> {
   const { pinning, templates } = parts
   const toolUnknown = () => new Problem(404, 'tool_unknown', 'no server presents that tool now')
   return {
-    getStatus: async () => (await parts.status()) as Record<string, Json>,
+    getStatus: async (_, { caller }) => {
+      const status = (await parts.status()) as Record<string, Json>
+      if (orgOf(caller) === LOCAL_ORG) return status
+      // The machine, and what its servers say, are the installation's.
+      const { version = null, now = null, key = null } = status
+      return { version, now, key }
+    },
     getCatalog: async () => parts.catalog() as { servers: Record<string, never[]> },
     getTool: async ({ params: { server, tool } }) => {
       const presented = pinning.look(server, tool)
@@ -18,7 +27,8 @@ export function serverHandlers(parts: ApiParts): Handlers<Served> {
       const { check, definition, accepted } = presented
       return { check, definition: definition as unknown as Json, accepted: accepted as Json | null }
     },
-    pinTool: async ({ params: { server, tool }, body }) => {
+    pinTool: async ({ params: { server, tool }, body }, { caller }) => {
+      checkInstallation(caller)
       const hash = body.hash.replace(/^sha256:/, '')
       const pinned = pinning.pin(server, tool, hash)
       if (pinned.ok) return { definition: hash }
@@ -33,6 +43,13 @@ export function serverHandlers(parts: ApiParts): Handlers<Served> {
       throw new Problem(404, 'template_unknown', `no template \`${template}\``)
     },
   }
+}
+
+/** What is accepted here holds for every organisation, so one of them cannot accept it. */
+function checkInstallation(caller: Caller): void {
+  if (orgOf(caller) === LOCAL_ORG) return
+  const message = 'organisations share the servers here; only the operator accepts definitions'
+  throw new Problem(403, 'role_missing', message)
 }
 
 function templateView({ name, title, scope, terms, warnings }: Template) {

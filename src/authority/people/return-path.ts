@@ -1,5 +1,5 @@
-/** A longer one is no page of ours; an authorization request is pushed or this long at most. */
-const RETURN_CHARACTERS_MAX = 4_096
+/** It is kept in a cookie, sealed, and browsers drop a cookie of more than 4 KB. */
+const RETURN_CHARACTERS_MAX = 1_024
 const ANY_ORIGIN = 'http://own.invalid'
 
 /**

@@ -89,7 +89,7 @@ export function createSignIn(parts: SignInParts): Hono {
     const session = await sessions.of(headers)
     // Nobody to sign out: the same page, whoever sent it.
     if (session === null) return c.redirect('/sign-in/out', 303)
-    const { csrf: given } = await c.req.parseBody()
+    const { csrf: given } = await formOf(c)
     const isOurs = isFromOwnPage(headers, parts.url) && csrf.isValid(given, session, SIGN_OUT)
     if (!isOurs) return show(c, staleFormPage(parts.url), 403)
     return answer(c.redirect('/sign-in/out', 303), [await sessions.end(headers)])
@@ -122,7 +122,7 @@ function linkPages(
   })
   app.post('/sign-in/link', async (c) => {
     if (!isFromOwnPage(c.req.raw.headers, parts.url)) return show(c, staleFormPage(parts.url), 403)
-    const { code } = await c.req.parseBody()
+    const { code } = await formOf(c)
     if (typeof code !== 'string' || !(await links.use(code))) return show(c, usedLinkPage(), 410)
     return admit(c, parts, person, pendingOf(c, parts)?.back ?? null)
   })
@@ -198,6 +198,11 @@ function pendingOf(c: Context, { attempts, clock }: SignInParts): Pending | null
   if (text === null) return null
   const pending = JSON.parse(text) as Pending
   return clock() < pending.until ? pending : null
+}
+
+/** The fields of a form; none of a body that is no form. */
+async function formOf(c: Context): Promise<Record<string, unknown>> {
+  return c.req.parseBody().catch(() => ({}))
 }
 
 function show(

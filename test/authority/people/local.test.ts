@@ -289,6 +289,31 @@ describe('the pages', () => {
   })
 })
 
+describe('what is no form', () => {
+  test('is answered by a page, never by a failure', async () => {
+    const browser = new Browser()
+    await signInByLink(site, browser)
+    const cookie = [...browser.cookies].map((pair) => pair.join('=')).join('; ')
+    const types = ['multipart/form-data', 'multipart/form-data; boundary=x', 'application/json', '']
+    for (const path of ['/sign-in/link', '/sign-in/out']) {
+      for (const type of types) {
+        for (const body of ['', '{', '--x\r\nbroken', 'code=%E0%A4%A&csrf[]=1', '\u0000']) {
+          const headers = { origin: site.url, cookie, 'content-type': type }
+          const { status } = await fetch(site.url + path, { method: 'POST', headers, body })
+          expect(status).toBeOneOf([403, 410])
+        }
+      }
+    }
+    for (const path of ['/sign-in?return=%E0%A4%A', '/sign-in/link?code=%', '/sign-in/%00']) {
+      const { status } = await fetch(site.url + path, { headers: { cookie: '%=%; =; a' } })
+      expect(status).toBeOneOf([200, 404, 410])
+    }
+    const large = { method: 'POST', headers: { origin: site.url }, body: 'x'.repeat(9_000) }
+    expect((await fetch(`${site.url}/sign-in/link`, large)).status).toBe(413)
+    expect(await isSignedIn(browser)).toBe(true)
+  })
+})
+
 describe('who tries too often', () => {
   test('is told on a page when to come again; signed-in people go on', async () => {
     const own = await startSite('limits: { sign_in: 10 }\n')

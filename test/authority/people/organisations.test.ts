@@ -350,6 +350,21 @@ describe('what belongs to an organisation beside its runs', () => {
     expect(await run(globex)).not.toBe(mine)
   })
 
+  test('what all share is changed by none of them', async () => {
+    const pin = { hash: 'a'.repeat(64) }
+    for (const who of [acme, globex]) {
+      const no = await ask(who, 'POST', '/v1/catalog/shop/buy/pin', pin)
+      expect([no.status, no.body.title]).toEqual([403, 'role_missing'])
+      const { body } = await ask(who, 'GET', '/v1/status')
+      expect(Object.keys(body)).toEqual(['version', 'now', 'key'])
+    }
+    const authorization = `Bearer ${site.daypass.operatorToken}`
+    const headers = { authorization, 'content-type': 'application/json' }
+    const url = `${site.url}/v1/catalog/shop/buy/pin`
+    const operator = await fetch(url, { method: 'POST', headers, body: JSON.stringify(pin) })
+    expect(operator.status).toBe(404)
+  })
+
   test('the installation as a whole is no organisation', () => {
     expect(() => site.daypass.authorities.of('')).toThrow('no runs')
   })
