@@ -35,6 +35,10 @@ describe('the parts of a segment', () => {
     ['a*b*b*c', 'abbc', true],
     ['x/ab*b*c', 'x/abxc', false],
     ['x/a*bc*c', 'x/abcc', true],
+    ['a*bc*cd', 'axbcd', false], // long enough, and still one character short of apart
+    ['a*bc*cd', 'axbccd', true],
+    ['a*xy*b*c', 'abxy-c', false], // a part that stands only before the one it follows
+    ['a*xy*b*c', 'axybc', true],
     ['a*b*c', 'acb', false], // out of order
     ['a*a', 'a', false],
     ['a*a', 'aa', true],
@@ -53,6 +57,8 @@ describe('schemes and `**`', () => {
     ['*/a', 'https://host/a', true], // the scheme belongs to the first segment
     ['**/a', 'https://host/a', true],
     ['**/host/a', 'https://host/a', false],
+    ['*/b', 'aa:/b', true], // one slash makes no scheme
+    ['aa:/b', 'aa:/b', true],
     ['**/b', 'a/c', false],
     ['a/**/b', 'a/b', true],
     ['a/**/b', 'a', false],
@@ -60,6 +66,12 @@ describe('schemes and `**`', () => {
     ['a/**/b/c', 'a/c', false],
   ])('%s on %s: %s', (pattern, value, expected) => {
     expect(matches(pattern, value)).toBe(expected)
+  })
+
+  test.each(['aa//b', '://a', 'https//a'])('an empty segment is none: %s', (text) => {
+    expect(parseResourcePattern(text).ok).toBe(false)
+    expect(matches('**', text)).toBe(false)
+    expect(matches('*', text)).toBe(false)
   })
 
   test.each(['a//b', 'a/./b', 'a/../b', '../a', './a', 'https://host//a', 'a/..', '/a', 'a/'])(
