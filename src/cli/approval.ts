@@ -1,14 +1,13 @@
 import type { OpenRun } from '../authority/authority.ts'
 import { ROLES } from '../authority/caller.ts'
 import { whoOf } from '../authority/policy.ts'
-import type { ApprovalRule, Envelope } from '../core/command.ts'
-import type { RunId } from '../core/id.ts'
+import { requestRun } from '../authority/requests.ts'
 import type { Terms } from '../core/lease.ts'
 import type { Lease } from '../core/tree.ts'
 import { durationWords, formatDuration } from '../lease-file/duration.ts'
 import { printable, shortHash } from '../lease-file/printable.ts'
 import type { Problem } from '../lease-file/problem.ts'
-import { type Prompt, promptOf } from '../lease-file/prompt.ts'
+import type { Prompt } from '../lease-file/prompt.ts'
 import { renderPrompt } from '../lease-file/render-prompt.ts'
 import { actorWords } from '../ledger/words.ts'
 import { type Daypass, LOCAL_ORG } from '../server.ts'
@@ -50,37 +49,19 @@ export async function getApproval(request: ApprovalRequest): Promise<ApprovedRun
   }
 }
 
+/** Asks as the API and the consent page do, so that all of them ask for the same. */
 async function openRun(request: ApprovalRequest, terms: Terms): Promise<OpenRun> {
-  const { daypass, person, client, warnings } = request
-  const { vocabulary, hosts } = daypass
-  const prompt = (run: RunId) =>
-    promptOf(terms, {
-      ...{ run, requester: person, agent: terms.agent, client, hosts, warnings, vocabulary },
-      outside: 'not_watched',
-    })
-  const envelope: Envelope = {
-    requester: person,
-    agent: terms.agent,
-    purpose: terms.purpose,
-    client,
+  const { daypass, person, client, warnings, template } = request
+  const roles = new Set(ROLES)
+  const caller = { kind: 'person', org: LOCAL_ORG, person, roles, via: 'terminal' } as const
+  const asked = { caller, terms, template, agent: null, client, warnings }
+  const opened = await requestRun({ ...daypass, ...daypass.policy }, asked)
+  if (opened.ok) return opened.value
+  const { code, message } = opened.error
+  if (code === 'policy_not_allowed') {
+    throw new Failure(`daypass.yaml does not allow this: ${message}`, EXIT.notApproved)
   }
-  const opened = await daypass.authority.open({
-    terms,
-    prompt,
-    envelope,
-    rule: ruleOf(request, terms),
-  })
-  if (!opened.ok) throw new Failure(`the run was not opened: ${opened.error.message}`)
-  return opened.value
-}
-
-/** How this request may be answered: what the configuration says, fixed before anybody sees it. */
-function ruleOf({ daypass, person, template }: ApprovalRequest, terms: Terms): ApprovalRule {
-  const rule = daypass.policy.ruleFor({
-    ...{ terms, requester: person, roles: new Set(ROLES), template, org: LOCAL_ORG },
-  })
-  if (rule.ok) return rule.value
-  throw new Failure(`daypass.yaml does not allow this: ${rule.error}`, EXIT.notApproved)
+  throw new Failure(`the run was not opened: ${message}`)
 }
 
 /** Null: approved. Terms: refused for these narrower ones, which must be asked for again. */
