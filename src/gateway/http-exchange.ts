@@ -52,6 +52,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #on: ExchangeEvents
   #controller: Controller | null = null
   #isCancelled = false
+  #hasStarted = false
   #isAnswered = false
   #isOver = false
   #status = 0
@@ -94,6 +95,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
       return
     }
     this.#controller = controller
+    this.#hasStarted = true
     this.#on.started()
   }
 
@@ -126,7 +128,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   onResponseError(_: Controller, error: Error): void {
     if (this.#status === 0) {
       const { code, message } = error as { code?: string; message: string }
-      const sent = code === undefined || !NEVER_SENT.has(code)
+      // One that has begun may have been acted on, however its connection ended.
+      const sent = this.#hasStarted || code === undefined || !NEVER_SENT.has(code)
       const why = sent ? 'disconnected' : 'unavailable'
       this.#answer(failure(why, `no answer: ${code ?? message}`, { sent }))
     } else {
@@ -155,7 +158,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (status === 404 && inSession) {
       return failure('session_gone', 'the upstream forgot the session', { sent: false, status })
     }
-    if (status >= 300 && status < 500) {
+    if (status >= 300 && status < 500 && !AFTER_THE_FACT.has(status)) {
       const message = `the upstream answered HTTP ${status}`
       return failure('refused', message, { sent: false, status })
     }
@@ -176,6 +179,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#on.over()
   }
 }
+
+/** See Other follows what was done; a proxy's timeout says nothing of what is behind it. */
+const AFTER_THE_FACT: ReadonlySet<number> = new Set([303, 408])
 
 /** Errors that happen before a byte of the request leaves. */
 const NEVER_SENT = new Set([

@@ -50,7 +50,13 @@ const NAME_SOURCE: Readonly<Record<string, string>> = {
  */
 export class HttpLink implements Link {
   readonly kind = 'http'
+  /** For calls alone: `#connected` counts its connections. */
   readonly #pool: Pool
+  /**
+   * For the stream of unasked messages, notifications, and answers to what the upstream asks. Calls
+   * that wait for such an answer must not keep it from leaving.
+   */
+  readonly #side: Pool
   readonly #path: string
   readonly #headers: Readonly<Record<string, string>>
   readonly #closing = new AbortController()
@@ -75,14 +81,17 @@ export class HttpLink implements Link {
     // In one case, so that none of ours is sent beside one of the configuration.
     const headers = Object.entries(config.headers ?? {})
     this.#headers = Object.fromEntries(headers.map(([name, value]) => [name.toLowerCase(), value]))
-    this.#pool = new Pool(url.origin, {
-      connections: CONNECTIONS_MAX,
-      pipelining: 1,
-      connect: { timeout: CONNECT_TIMEOUT_MS },
-      // Every request has its own timer, which progress starts again.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    })
+    const pool = () =>
+      new Pool(url.origin, {
+        connections: CONNECTIONS_MAX,
+        pipelining: 1,
+        connect: { timeout: CONNECT_TIMEOUT_MS },
+        // Every request has its own timer, which progress starts again.
+        headersTimeout: 0,
+        bodyTimeout: 0,
+      })
+    this.#pool = pool()
+    this.#side = pool()
   }
 
   open(events: LinkEvents): Promise<void> {
@@ -97,6 +106,9 @@ export class HttpLink implements Link {
   request(method: string, params: JsonObject, options: CallOptions): Promise<UpstreamReply> {
     if (options.signal?.aborted === true) {
       return Promise.resolve(failure('cancelled', 'the call was cancelled', { sent: false }))
+    }
+    if (options.isOver?.() === true) {
+      return Promise.resolve(failure('cancelled', OVER_BEFORE_SENT, { sent: false }))
     }
     if (this.#inFlight >= UPSTREAM_IN_FLIGHT_MAX || this.#closing.signal.aborted) {
       const why = 'the upstream takes no more requests'
@@ -198,7 +210,7 @@ export class HttpLink implements Link {
     if (this.#closing.signal.aborted) return
     if (this.#session !== null) {
       const headers = this.#requestHeaders('', undefined)
-      const ended = this.#pool
+      const ended = this.#side
         .request({
           path: this.#path,
           method: 'DELETE',
@@ -214,7 +226,7 @@ export class HttpLink implements Link {
     }
     this.#queue.clear()
     this.#asked.close()
-    await this.#pool.destroy()
+    await Promise.all([this.#pool.destroy(), this.#side.destroy()])
   }
 
   #requestHeaders(method: string, params: JsonObject | undefined): Record<string, string> {
@@ -264,7 +276,7 @@ export class HttpLink implements Link {
   async #post(body: string, headers: Record<string, string>): Promise<void> {
     try {
       const signal = this.#closing.signal
-      const reply = await this.#pool.request({
+      const reply = await this.#side.request({
         path: this.#path,
         method: 'POST',
         headers,
@@ -312,13 +324,13 @@ export class HttpLink implements Link {
     const protocol = this.#protocol
     if (protocol === null || protocol.era === 'legacy') {
       const headers = { ...this.#requestHeaders('', undefined), accept: 'text/event-stream' }
-      return this.#pool.request({ path: this.#path, method: 'GET', headers, signal })
+      return this.#side.request({ path: this.#path, method: 'GET', headers, signal })
     }
     const method = 'subscriptions/listen'
     const params = listenParams(protocol, watched)
     const body = requestText(++this.#lastId, method, params)
     const headers = this.#requestHeaders(method, params)
-    return this.#pool.request({ path: this.#path, method: 'POST', headers, body, signal })
+    return this.#side.request({ path: this.#path, method: 'POST', headers, body, signal })
   }
 }
 

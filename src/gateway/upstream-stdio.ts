@@ -17,6 +17,7 @@ import {
   type Link,
   type LinkEvents,
   listenParams,
+  OVER_BEFORE_SENT,
   PendingCall,
   type Protocol,
   UNSIGNED,
@@ -224,6 +225,9 @@ export class StdioLink implements Link {
   #refusal(options: CallOptions): UpstreamReply | null {
     if (options.signal?.aborted === true) {
       return failure('cancelled', 'the call was cancelled', { sent: false })
+    }
+    if (options.isOver?.() === true) {
+      return failure('cancelled', OVER_BEFORE_SENT, { sent: false })
     }
     const unread = this.#child?.stdin.writableLength ?? 0
     if (!this.#open || unread > UNREAD_BYTES_MAX || this.#pending.size >= UPSTREAM_IN_FLIGHT_MAX) {

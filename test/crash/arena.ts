@@ -108,6 +108,7 @@ export class Arena {
   /** Lets one victim work until it dies as ordered. */
   async life(death: Death, { isHasty = false } = {}): Promise<void> {
     const child = this.#victims.take()
+    if (child.exitCode !== null) throw new Error('a victim did not start')
     const exited = once(child, 'exit')
     const kill = (): void => {
       if (death.by === 'peace') child.stdin!.end()

@@ -28,12 +28,15 @@ export async function buildVictim(): Promise<VictimProgram> {
     },
     platform: 'node',
   })
-  await build.write({ dir: join(dist, 'victim'), format: 'esm' })
+  // As deep as the modules that find the stylesheet from where they are.
+  await build.write({ dir: join(dist, 'test', 'victim'), format: 'esm' })
   await build.close()
   cpSync(join(ROOT, 'package.json'), join(dist, 'package.json'))
-  symlinkSync(join(ROOT, 'catalog'), join(folder, 'catalog'), 'junction')
+  for (const name of ['catalog', 'assets']) {
+    symlinkSync(join(ROOT, name), join(folder, name), 'junction')
+  }
   return {
-    file: join(dist, 'victim', 'victim.js'),
+    file: join(dist, 'test', 'victim', 'victim.js'),
     compiled: join(folder, 'compiled'),
     close: () => rmSync(folder, { recursive: true, force: true }),
   }

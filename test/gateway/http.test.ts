@@ -1,5 +1,5 @@
 import { request as httpRequest } from 'node:http'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import {
   modern,
   rawStdio,
@@ -20,6 +20,7 @@ afterAll(() => gateway[Symbol.asyncDispose]())
 
 type Answer = {
   status: number
+  headers: Headers
   json: { result?: object; error?: { code: number; message: string } }
 }
 
@@ -29,7 +30,11 @@ async function send(
 ): Promise<Answer> {
   const response = await gateway.post(body, { ...headers, ...more })
   const text = await response.text()
-  return { status: response.status, json: text === '' ? {} : JSON.parse(text) }
+  return {
+    status: response.status,
+    headers: response.headers,
+    json: text === '' ? {} : JSON.parse(text),
+  }
 }
 
 async function openSession(token = 'alice', protocolVersion = '2025-11-25'): Promise<string> {
@@ -127,6 +132,22 @@ describe('the modern era', () => {
     }
   })
 
+  test.each([
+    ['prompts/get', { name: 'raw.greet' }],
+    ['completion/complete', { ref: { type: 'ref/prompt', name: 'raw.greet' }, argument: {} }],
+  ] as const)(
+    'threat 27: %s reaches the door, and goes no further alone',
+    async (method, params) => {
+      const { door } = gateway
+      const before = door.judged.length
+      door.denied.add(method)
+      onTestFinished(() => void door.denied.delete(method))
+      const { json } = await send(modern(method, { ...params }))
+      expect(door.judged.slice(before)).toMatchObject([{ method, server: 'raw' }])
+      expect(json).toMatchObject({ error: { message: `denied: ${method}` } })
+    },
+  )
+
   test('GET and DELETE are not allowed', async () => {
     for (const method of ['GET', 'DELETE', 'PUT']) {
       const headers = { authorization: 'Bearer alice', 'mcp-protocol-version': '2026-07-28' }
@@ -135,7 +156,8 @@ describe('the modern era', () => {
   })
 
   test('threat 25: what may be cached is private to this lease, and short-lived', async () => {
-    const { json } = await send(modern('tools/list'))
+    const { json, headers } = await send(modern('tools/list'))
+    expect(headers.get('cache-control')).toBe('no-store')
     expect(json.result).toMatchObject({ cacheScope: 'private', resultType: 'complete' })
     expect((json.result as { ttlMs: number }).ttlMs).toBeLessThanOrEqual(1_000)
   })

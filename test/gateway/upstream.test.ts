@@ -188,6 +188,61 @@ describe('an HTTP upstream', () => {
     })
   })
 
+  test('threat 39: a call that has left is unknown, also when its link is closed', async () => {
+    let held = 0
+    const url = await answering(() => {
+      held++
+    })
+    const upstreams = await start({ kind: 'http', url })
+    const slow = call(upstreams, 'x')
+    await expect.poll(() => held).toBe(1)
+    await upstreams.close()
+    expect(await slow).toMatchObject({ failure: { sent: true } })
+  })
+
+  test.each([303, 408])('threat 39: after HTTP %i nobody knows', async (status) => {
+    const url = await answering((_, res) => void res.writeHead(status).end())
+    const upstreams = await start({ kind: 'http', url })
+    expect(await call(upstreams, 'x')).toMatchObject({ failure: { sent: true, status } })
+  })
+
+  test('what an upstream asks is answered however many calls wait for it', async () => {
+    const waiting: ServerResponse[] = []
+    let answered = 0
+    const url = await serve((req, res) => {
+      let body = ''
+      req.on('data', (chunk) => {
+        body += chunk
+      })
+      req.on('end', () => {
+        res.setHeader('content-type', 'application/json')
+        if (req.method !== 'POST') return void res.writeHead(405).end()
+        const { id, method } = JSON.parse(body)
+        const reply = (result: object) => res.end(JSON.stringify({ jsonrpc: '2.0', id, result }))
+        if (method === undefined) {
+          answered++
+          res.writeHead(202).end()
+        } else if (method === 'tools/call') {
+          res.setHeader('content-type', 'text/event-stream')
+          const ask = { jsonrpc: '2.0', id: waiting.push(res), method: 'ping' }
+          res.write(`data: ${JSON.stringify(ask)}\n\n`)
+        } else if (method === 'initialize') {
+          const serverInfo = { name: 'asks', version: '1' }
+          reply({ protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo })
+        } else if (method === 'tools/list') reply({ tools: [] })
+        else res.writeHead(id === undefined ? 202 : 404).end()
+      })
+    })
+    const upstream = (await start({ kind: 'http', url })).get('raw')!
+    const abort = new AbortController()
+    const calls = Array.from({ length: 128 }, () =>
+      upstream.call('tools/call', { name: 'x' }, { signal: abort.signal }),
+    )
+    await expect.poll(() => answered, { timeout: 10_000 }).toBe(128)
+    abort.abort()
+    await Promise.all(calls)
+  })
+
   test('threat 61: what waits for a connection is not sent once the lease is over', async () => {
     const held: (() => void)[] = []
     const url = await answering((_, res, id) => {
