@@ -20,7 +20,7 @@ export interface VictimProgram {
  */
 export async function buildVictim(): Promise<VictimProgram> {
   const folder = mkdtempSync(join(tmpdir(), 'daypass-victim-'))
-  const dist = join(folder, 'dist')
+  const dist = join(folder, 'package', 'dist')
   const build = await rolldown({
     input: {
       victim: join(import.meta.dirname, 'victim.ts'),
@@ -28,15 +28,14 @@ export async function buildVictim(): Promise<VictimProgram> {
     },
     platform: 'node',
   })
-  // As deep as the modules that find the stylesheet from where they are.
-  await build.write({ dir: join(dist, 'test', 'victim'), format: 'esm' })
+  await build.write({ dir: join(dist, 'victim'), format: 'esm' })
   await build.close()
   cpSync(join(ROOT, 'package.json'), join(dist, 'package.json'))
-  for (const name of ['catalog', 'assets']) {
-    symlinkSync(join(ROOT, name), join(folder, name), 'junction')
-  }
+  symlinkSync(join(ROOT, 'catalog'), join(folder, 'package', 'catalog'), 'junction')
+  // A module one folder deeper than the bundle looks for it.
+  symlinkSync(join(ROOT, 'assets'), join(folder, 'assets'), 'junction')
   return {
-    file: join(dist, 'test', 'victim', 'victim.js'),
+    file: join(dist, 'victim', 'victim.js'),
     compiled: join(folder, 'compiled'),
     close: () => rmSync(folder, { recursive: true, force: true }),
   }
