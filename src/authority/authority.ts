@@ -11,7 +11,7 @@ import { formatDuration } from '../lease-file/duration.ts'
 import { type Prompt, promptHash } from '../lease-file/prompt.ts'
 import { fromRows } from '../ledger/chain.ts'
 import { issueReceipt, type Receipt } from '../ledger/receipt.ts'
-import { TEMPLATE_LABEL } from '../runs/locks.ts'
+import { templateOf } from '../runs/locks.ts'
 import { newId } from '../runs/new-id.ts'
 import type { Runs } from '../runs/runs.ts'
 import type { Store, TreeKey } from '../store/store.ts'
@@ -189,11 +189,9 @@ export class Authority {
     const run = id === undefined ? null : tree!.runs.get(id)!
     if (run?.lease == null) return null
     const { terms } = run.lease
-    const template = Object.hasOwn(terms.labels, TEMPLATE_LABEL)
-      ? terms.labels[TEMPLATE_LABEL]!
-      : null
     const { requester } = run.envelope
-    const message = this.#mayAdd(offer, { terms, requester, template, org: this.org }, by)
+    const to = { terms, requester, template: templateOf(run), org: this.org }
+    const message = this.#mayAdd(offer, to, by)
     return message === null ? null : { code: 'not_an_approver', message }
   }
 

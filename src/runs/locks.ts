@@ -1,8 +1,19 @@
 import { hash } from 'node:crypto'
 import type { Entry } from '../core/entry.ts'
+import type { Terms } from '../core/lease.ts'
+import type { Run } from '../core/tree.ts'
 
 /** The label under which terms say which template they came from; the prompt shows it. */
 export const TEMPLATE_LABEL = 'template'
+
+/** The template that the lease of a run came from; null: none, or no lease. */
+export function templateOf({ lease }: Run): string | null {
+  return lease === null ? null : templateIn(lease.terms)
+}
+
+function templateIn({ labels }: Terms): string | null {
+  return Object.hasOwn(labels, TEMPLATE_LABEL) ? labels[TEMPLATE_LABEL]! : null
+}
 
 /** What a lock is about: while it stands, nothing of it is opened. */
 export type LockScope =
@@ -35,8 +46,8 @@ export function locksOf(entries: readonly Entry[]): string[] {
       add({ agent })
     }
     if (entry.type !== 'lease.requested') continue
-    const { labels } = entry.command.terms
-    if (Object.hasOwn(labels, TEMPLATE_LABEL)) add({ template: labels[TEMPLATE_LABEL]! })
+    const template = templateIn(entry.command.terms)
+    if (template !== null) add({ template })
   }
   return [...keys]
 }

@@ -2,6 +2,7 @@ import type { z } from '@hono/zod-openapi'
 import type { Actor } from '../../core/command.ts'
 import type { RunId } from '../../core/id.ts'
 import type { Run, Tree } from '../../core/tree.ts'
+import { templateOf } from '../../runs/locks.ts'
 import type { Role } from '../caller.ts'
 import { checkAnswers, findRun } from './access.ts'
 import type { Endpoints } from './endpoints.ts'
@@ -9,7 +10,7 @@ import { openTrees } from './listing.ts'
 import type { ApiParts, Asked, Handlers } from './parts.ts'
 import { Problem } from './problem.ts'
 import { done } from './runs.ts'
-import { stateOf, templateOf, unknownCalls } from './views.ts'
+import { stateOf, unknownCalls } from './views.ts'
 
 /** What waits for a person, and what the person says: threat 72 is kept at `checkAnswers`. */
 

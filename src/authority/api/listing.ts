@@ -1,5 +1,6 @@
 import { matchesAction, parseActionPattern } from '../../core/pattern.ts'
 import type { Run, Tree } from '../../core/tree.ts'
+import { templateOf } from '../../runs/locks.ts'
 import type { Runs } from '../../runs/runs.ts'
 import type { Store, TreeCursor, TreeInfo } from '../../store/store.ts'
 import { isOwn, maySee } from './access.ts'
@@ -7,7 +8,7 @@ import type { InputOf } from './endpoint.ts'
 import type { Endpoints } from './endpoints.ts'
 import type { Asked } from './parts.ts'
 import { Problem } from './problem.ts'
-import { type RunView, runView, templateOf } from './views.ts'
+import { type RunView, runView } from './views.ts'
 
 /** Trees that one page looks at, whether or not they match; the next page goes on behind them. */
 const TREES_SEEN_MAX = 1_000

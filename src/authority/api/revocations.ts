@@ -2,14 +2,13 @@ import type { z } from '@hono/zod-openapi'
 import { chainOf } from '../../core/chain.ts'
 import type { RunId, TreeId } from '../../core/id.ts'
 import type { Run, Tree } from '../../core/tree.ts'
-import { LOCK_PREFIX, type LockScope, lockKey } from '../../runs/locks.ts'
+import { LOCK_PREFIX, type LockScope, lockKey, templateOf } from '../../runs/locks.ts'
 import { newId } from '../../runs/new-id.ts'
 import type { Store } from '../../store/store.ts'
 import { actorOf, findRun, nameOf } from './access.ts'
 import type { Endpoints } from './endpoints.ts'
 import type { ApiParts, Asked, Handlers } from './parts.ts'
 import { Problem, refused } from './problem.ts'
-import { templateOf } from './views.ts'
 
 /**
  * Bulk revocation (design §3): the lock is written, then every tree that matches is revoked, then

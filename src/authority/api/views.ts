@@ -3,7 +3,7 @@ import { callsLeft, chainOf, deathOf, usdLeft } from '../../core/chain.ts'
 import type { CallId, Instant } from '../../core/id.ts'
 import { plus } from '../../core/money.ts'
 import type { Lease, Run, Tree } from '../../core/tree.ts'
-import { TEMPLATE_LABEL } from '../../runs/locks.ts'
+import { templateOf } from '../../runs/locks.ts'
 import type { lease as leaseSchema, run as runSchema } from './schemas.ts'
 
 export type RunView = z.output<typeof runSchema>
@@ -21,11 +21,6 @@ export function runView(tree: Tree, run: Run, now: Instant): RunView {
     inFlight: [...run.inFlight],
     unknown: unknownCalls(tree, run),
   }
-}
-
-export function templateOf({ lease }: Run): string | null {
-  const labels = lease?.terms.labels ?? {}
-  return Object.hasOwn(labels, TEMPLATE_LABEL) ? labels[TEMPLATE_LABEL]! : null
 }
 
 /** A run dies with what is above it, although nobody has recorded it yet. */
